@@ -1,0 +1,1 @@
+"""Core ML packages: conversion, execution from the saved file, verification."""

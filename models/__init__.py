@@ -1,0 +1,1 @@
+"""What a model is: cards, registry, towers, assembled models, preprocessing, tokenizers, checkpoint formats."""

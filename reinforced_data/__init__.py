@@ -1,0 +1,1 @@
+"""Data that carries knowledge: shards, sidecars, recorded augmentation, teachers, captioners, loaders."""

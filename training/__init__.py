@@ -1,0 +1,1 @@
+"""Losses, the one training loop, recipes and resumable checkpoints."""
