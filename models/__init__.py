@@ -1,1 +1,1 @@
-"""What a model is: cards, registry, towers, assembled models, preprocessing, tokenizers, checkpoint formats."""
+"""What a model is: cards, towers, assembled models, preprocessing, checkpoint formats."""

@@ -1,0 +1,163 @@
+"""From a checkpoint to a model: recognise naming and form, load strictly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+
+from zoo.models.card import ModelCard, Naming
+from zoo.models.checkpoint import Checkpoint, StateDict, detect_naming
+from zoo.models.image_text_model import ImageTextModel
+from zoo.models.key_table import KeyTable
+from zoo.models.mobileclip.build import build_model
+from zoo.models.mobileclip.image_encoder import resize_image_encoder
+from zoo.models.mobileclip.keys import APPLE_MCI, APPLE_VIT, OPEN_CLIP
+from zoo.models.reparameterize import fold_norms_and_scales, merge_branches
+
+Form = Literal["train-time", "merged", "folded"]
+"""`merged` is what the original and timm call reparameterized; `folded` is ours, with less left."""
+
+
+def assemble(card: ModelCard, checkpoint: Checkpoint) -> tuple[ImageTextModel, Form]:
+    """Return the model of `card` holding the checkpoint's weights, in the form they have.
+
+    The weights keep their dtype. Raises ValueError when keys or shapes do not fit.
+    """
+    _check_claims(card, checkpoint)
+    naming = detect_naming(checkpoint)
+    state = _import_state(card, checkpoint, naming)
+    image_size = (checkpoint.preprocessing or card.preprocessing).image_size
+    model, form = _fit(card, state, image_size, f"'{checkpoint.source}' ({naming} naming)")
+    model.load_state_dict(state, strict=True, assign=True)
+    model.set_preprocessing(checkpoint.preprocessing or card.preprocessing)
+    return model, form
+
+
+def export_state(model: ImageTextModel, naming: Naming) -> StateDict:
+    """Return the model's weights in `naming`; the reverse of what `assemble` reads.
+
+    Raises ValueError for a model that the naming cannot hold.
+    """
+    state = dict(model.state_dict())
+    if naming == "zoo":
+        return state
+    table = _table(model.card, naming)
+    if naming == "apple":
+        _drop_zero_head_bias(model.card, state)
+    exported = (table.export_entry(key, value) for key, value in state.items())
+    entries = dict(zip(state, exported, strict=True))
+    unknown = [key for key, entry in entries.items() if entry is None]
+    if unknown:
+        raise ValueError(
+            f"{model.card.name} has entries without a name in {naming}'s naming, such as "
+            f"'{unknown[0]}'; write it in zoo's naming."
+        )
+    return dict(entry for entry in entries.values() if entry is not None)
+
+
+def _check_claims(card: ModelCard, checkpoint: Checkpoint) -> None:
+    """What the file says of itself must agree with the model asked for."""
+    if checkpoint.written_for not in (None, card.name):
+        raise ValueError(
+            f"'{checkpoint.source}' holds weights of {checkpoint.written_for}, not of {card.name}; "
+            f"load it as '{checkpoint.written_for}'."
+        )
+    vision = (checkpoint.open_clip_config or {}).get("vision_cfg", {})
+    timm_name = vision.get("timm_model_name", card.image.timm_name)
+    if timm_name != card.image.timm_name:
+        raise ValueError(
+            f"The open_clip config beside '{checkpoint.source}' names the image tower {timm_name}, "
+            f"but {card.name} has {card.image.timm_name}; load it under its own model name."
+        )
+
+
+def _table(card: ModelCard, naming: Naming) -> KeyTable:
+    if naming == "open_clip":
+        return OPEN_CLIP
+    if card.image.timm_name.startswith("vit_"):
+        return APPLE_VIT
+    return APPLE_MCI
+
+
+def _import_state(card: ModelCard, checkpoint: Checkpoint, naming: Naming) -> StateDict:
+    if naming == "zoo":
+        return dict(checkpoint.state)
+    table = _table(card, naming)
+    state: StateDict = {}
+    for key, value in checkpoint.state.items():
+        entry = table.import_entry(key, value)
+        # An unknown key stays as it is, and is reported with the others that do not fit.
+        state.update([entry or (key, value)])
+    if naming == "apple":
+        _add_zero_head_bias(card, state)
+    return state
+
+
+def _head(card: ModelCard) -> str:
+    return "image_encoder.head" if card.image.timm_name.startswith("vit_") else _FASTVIT_HEAD
+
+
+_FASTVIT_HEAD = "image_encoder.head.fc"
+
+
+def _add_zero_head_bias(card: ModelCard, state: StateDict) -> None:
+    # timm's projection has a bias, Apple's has none.
+    weight = state.get(f"{_head(card)}.weight")
+    if weight is not None:
+        state[f"{_head(card)}.bias"] = weight.new_zeros(weight.shape[0])
+
+
+def _drop_zero_head_bias(card: ModelCard, state: StateDict) -> None:
+    if state.pop(f"{_head(card)}.bias").count_nonzero():
+        raise ValueError(
+            f"The image projection of this {card.name} has a bias, which Apple's naming cannot "
+            "hold; write it in open_clip's or zoo's naming."
+        )
+
+
+def _fit(
+    card: ModelCard, state: StateDict, image_size: int, source: str
+) -> tuple[ImageTextModel, Form]:
+    """Return the skeleton, without values, whose keys and shapes are those of `state`."""
+    given = {key: value.shape for key, value in state.items()}
+    problems: list[list[str]] = []
+    for form, skeleton in _skeletons(card, image_size):
+        wanted = {key: value.shape for key, value in skeleton.state_dict().items()}
+        if wanted == given:
+            return skeleton, form
+        problems.append(_differences(wanted, given))
+    raise ValueError(f"{source} does not fit {card.name}: {'; '.join(min(problems, key=len))}.")
+
+
+def _skeletons(card: ModelCard, image_size: int) -> Iterator[tuple[Form, ImageTextModel]]:
+    with torch.device("meta"):
+        model = build_model(card)
+        resize_image_encoder(model.image_encoder, image_size)
+        yield "train-time", model.eval()
+        merge_branches(model)
+        yield "merged", model
+        fold_norms_and_scales(model)
+        yield "folded", model
+
+
+def _differences(wanted: dict[str, torch.Size], given: dict[str, torch.Size]) -> list[str]:
+    missing = sorted(wanted.keys() - given.keys())
+    unexpected = sorted(given.keys() - wanted.keys())
+    reshaped = [
+        f"'{key}' has shape {tuple(given[key])} instead of {tuple(wanted[key])}"
+        for key in sorted(wanted.keys() & given.keys())
+        if wanted[key] != given[key]
+    ]
+    return [
+        *_some("missing", [f"'{key}'" for key in missing]),
+        *_some("unexpected", [f"'{key}'" for key in unexpected]),
+        *_some("of another shape", reshaped),
+    ]
+
+
+def _some(problem: str, items: list[str]) -> list[str]:
+    if not items:
+        return []
+    return [f"{len(items)} keys {problem} ({', '.join(items[:3])}{', …' if items[3:] else ''})"]

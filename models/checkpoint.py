@@ -1,0 +1,263 @@
+"""Checkpoint files in and out: safetensors, PyTorch files without code, open_clip folders."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from zoo.models.card import Naming
+from zoo.models.preprocess import Interpolation, Preprocessing
+
+if TYPE_CHECKING:
+    from zoo.models.image_text_model import ImageTextModel
+
+StateDict = dict[str, Tensor]
+
+OPEN_CLIP_CONFIG = "open_clip_config.json"
+_FOLDER_WEIGHTS = (
+    "weights.safetensors",
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "model.safetensors",
+)
+"""File names inside a folder, in the order in which they are looked for."""
+
+# What torch.load and safetensors raise on damaged or foreign files.
+_READING_ERRORS = (
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    TypeError,
+    struct.error,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """The tensors of one file and what the file says of itself."""
+
+    source: str
+    """The path, for messages."""
+    state: StateDict
+    written_for: str | None = None
+    """Name of the model, in files of ours."""
+    preprocessing: Preprocessing | None = None
+    """Preprocessing stated beside the weights."""
+    open_clip_config: Mapping[str, Any] | None = None
+    """`model_cfg` of an open_clip folder."""
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Read a weights file (.safetensors, .pt, .pth, .bin) or a folder with one inside.
+
+    Raises FileNotFoundError when there is nothing at `path`, and ValueError for a file that is
+    empty, truncated, not a checkpoint, or a pickle that holds code.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"No weights at '{path}'; check the path.")
+    if path.is_dir():
+        return _read_folder(path)
+    if path.stat().st_size == 0:
+        raise ValueError(f"'{path}' holds zero bytes; copy or download the weights again.")
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    return Checkpoint(source=str(path), state=_read_torch(path))
+
+
+def save_weights(model: ImageTextModel, path: str | os.PathLike[str]) -> None:
+    """Write `model` as safetensors in our naming, whole or not at all.
+
+    The header names the model and its preprocessing; `load_model(name, weights=path)` reads it.
+    """
+    metadata = {
+        "format": "zoo",
+        "model": model.card.name,
+        "preprocessing": json.dumps(_preprocessing_to_json(model.preprocessing)),
+    }
+    write_state(model.state_dict(), Path(path), metadata)
+
+
+def write_state(state: StateDict, path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write tensors under a temporary name and rename: .safetensors, or a PyTorch .pt file."""
+    from safetensors.torch import save_file
+
+    if path.suffix not in (".safetensors", ".pt"):
+        raise ValueError(f"'{path}' must end in .safetensors or .pt to say which file to write.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    state = {key: value.detach().cpu().contiguous() for key, value in state.items()}
+    temporary = path.with_name(f".{path.name}.tmp")
+    if path.suffix == ".safetensors":
+        save_file(state, temporary, metadata=metadata)
+    else:
+        torch.save(state, temporary)
+    os.replace(temporary, path)
+
+
+def detect_naming(checkpoint: Checkpoint) -> Naming:
+    """Return whose keys these are.
+
+    Raises ValueError when they belong to no known image-text model.
+    """
+    keys = checkpoint.state.keys()
+    if any(key.startswith("image_encoder.model.") for key in keys):
+        return "apple"
+    if any(key.startswith("visual.") for key in keys):
+        return "open_clip"
+    if any(key.startswith("image_encoder.") for key in keys):
+        return "zoo"
+    first = ", ".join(sorted(keys)[:3]) or "none"
+    raise ValueError(
+        f"The keys of '{checkpoint.source}' ({first}, …) are not those of an image-text model in "
+        "Apple's, open_clip's or zoo's naming; give a whole model's weights."
+    )
+
+
+def _read_folder(folder: Path) -> Checkpoint:
+    file = _weights_inside(folder)
+    checkpoint = read_checkpoint(file)
+    config_path = folder / OPEN_CLIP_CONFIG
+    if not config_path.exists():
+        return checkpoint
+    config = _read_config(config_path)
+    return Checkpoint(
+        source=str(file),
+        state=checkpoint.state,
+        written_for=checkpoint.written_for,
+        preprocessing=_preprocessing_from_open_clip(config, config_path),
+        open_clip_config=config.get("model_cfg"),
+    )
+
+
+def _weights_inside(folder: Path) -> Path:
+    for name in _FOLDER_WEIGHTS:
+        if (folder / name).exists():
+            return folder / name
+    found = sorted(
+        path for path in folder.iterdir() if path.suffix in (".safetensors", ".pt", ".pth", ".bin")
+    )
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(path.name for path in found) or "none"
+    raise ValueError(
+        f"The folder '{folder}' must hold one weights file, but has {len(found)} ({names}); "
+        "name the file itself."
+    )
+
+
+def _read_safetensors(path: Path) -> Checkpoint:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, *_READING_ERRORS) as error:
+        raise _unreadable(path, error) from error
+    preprocessing = metadata.get("preprocessing") if metadata.get("format") == "zoo" else None
+    return Checkpoint(
+        source=str(path),
+        state=state,
+        written_for=metadata.get("model") if metadata.get("format") == "zoo" else None,
+        preprocessing=preprocessing and _preprocessing_from_json(json.loads(preprocessing)),
+    )
+
+
+def _read_torch(path: Path) -> StateDict:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"'{path}' is not a plain PyTorch weights file: it holds Python objects that could run "
+            "code, or something else altogether; save its state_dict alone, or use safetensors."
+        ) from error
+    except _READING_ERRORS as error:
+        raise _unreadable(path, error) from error
+    return _unwrap(content, path)
+
+
+def _unwrap(content: Any, path: Path) -> StateDict:
+    """A training checkpoint holds the weights under `state_dict`; DDP prefixes `module.`."""
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not content:
+        raise ValueError(f"'{path}' holds a {type(content).__name__}, not a dictionary of tensors.")
+    for key, value in content.items():
+        if not isinstance(value, Tensor):
+            raise ValueError(
+                f"Entry '{key}' of '{path}' is {type(value).__name__}, not a tensor; give a "
+                "state_dict."
+            )
+    return {key.removeprefix("module."): value for key, value in content.items()}
+
+
+def _unreadable(path: Path, error: Exception) -> ValueError:
+    reason = str(error).strip().split("\n")[0][:120]
+    return ValueError(
+        f"'{path}' cannot be read as weights ({reason}); the file is truncated, damaged or not a "
+        "checkpoint: copy or download it again."
+    )
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"'{path}' is not JSON ({error}); restore or remove it.") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"'{path}' is not a JSON object; restore or remove it.")
+    return config
+
+
+def _preprocessing_from_open_clip(config: dict[str, Any], path: Path) -> Preprocessing | None:
+    settings = config.get("preprocess_cfg")
+    if settings is None:
+        return None
+    if settings.get("resize_mode", "shortest") != "shortest":
+        raise ValueError(
+            f"'{path}' asks for resize_mode '{settings['resize_mode']}', but zoo resizes the "
+            'shortest side; set "shortest" if the weights were trained so.'
+        )
+    size = settings.get("size", config.get("model_cfg", {}).get("vision_cfg", {}).get("image_size"))
+    size = size[0] if isinstance(size, list) else size
+    if size is None or "mean" not in settings or "std" not in settings:
+        return None
+    interpolation: Interpolation = settings.get("interpolation", "bicubic")
+    return Preprocessing(
+        image_size=size,
+        mean=tuple(settings["mean"]),
+        std=tuple(settings["std"]),
+        interpolation=interpolation,
+    )
+
+
+def _preprocessing_to_json(preprocessing: Preprocessing) -> dict[str, Any]:
+    return {
+        "image_size": preprocessing.image_size,
+        "mean": preprocessing.mean,
+        "std": preprocessing.std,
+        "interpolation": preprocessing.interpolation,
+    }
+
+
+def _preprocessing_from_json(settings: dict[str, Any]) -> Preprocessing:
+    return Preprocessing(
+        image_size=settings["image_size"],
+        mean=tuple(settings["mean"]),
+        std=tuple(settings["std"]),
+        interpolation=settings["interpolation"],
+    )

@@ -1,0 +1,48 @@
+"""`zoo convert`: a checkpoint from one naming and form to another."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from zoo.models.assemble import assemble, export_state
+from zoo.models.card import Naming
+from zoo.models.checkpoint import read_checkpoint, save_weights, write_state
+from zoo.models.registry import get_card
+from zoo.models.reparameterize import merge_branches
+
+
+def convert_weights(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    model: str,
+    naming: Naming = "zoo",
+    reparameterize: bool = False,
+) -> None:
+    """Read the weights of `model` at `source` and write them to `target`, values unchanged.
+
+    `naming` "zoo" writes safetensors that `load_model` reads; "open_clip" and "apple" write
+    those projects' keys, to `.safetensors` or `.pt`. Reparameterized weights are folded entirely
+    in zoo's naming, and merged as far as the original merges in the other two.
+
+    Raises ValueError for weights that do not fit, or a form that cannot be reached from theirs.
+    """
+    card = get_card(model)
+    converted, form = assemble(card, read_checkpoint(source))
+    if form != "train-time" and not reparameterize:
+        raise ValueError(
+            f"'{source}' is already reparameterized and its train-time branches cannot be "
+            "recovered; ask for reparameterized weights or give the train-time checkpoint."
+        )
+    if naming == "zoo":
+        save_weights(converted.reparameterize() if reparameterize else converted, target)
+        return
+    if form == "folded":
+        raise ValueError(
+            f"'{source}' is folded further than {naming}'s naming can hold; convert the "
+            "train-time checkpoint instead."
+        )
+    if reparameterize:
+        merge_branches(converted)
+    write_state(export_state(converted, naming), Path(target))

@@ -1,0 +1,43 @@
+"""MobileCLIP's image towers, built by timm and corrected where timm differs from the original."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from zoo.models.card import ImageEncoderConfig
+
+
+def build_image_encoder(config: ImageEncoderConfig, embed_dim: int) -> nn.Module:
+    """Return the tower (B, 3, H, W) → (B, embed_dim), features not normalised.
+
+    The projection is timm's classifier head with `embed_dim` outputs, as open_clip builds it.
+    """
+    import timm
+
+    encoder = timm.create_model(config.timm_name, num_classes=embed_dim, **config.overrides)
+    if config.stem_padding:
+        first = encoder.get_submodule("patch_embed.backbone.0.conv")
+        assert isinstance(first, nn.Conv2d)
+        first.padding = (config.stem_padding, config.stem_padding)
+    if config.layer_norm_eps is not None:
+        _set_layer_norm_eps(encoder, config.layer_norm_eps)
+    return encoder
+
+
+def resize_image_encoder(encoder: nn.Module, image_size: int) -> None:
+    """Make `encoder` accept `image_size` pixels a side, in place.
+
+    Convolutional towers take any size. Transformers have their position embedding resampled
+    (bicubic, as timm and open_clip do).
+    """
+    set_input_size: Any = getattr(encoder, "set_input_size", None)
+    if set_input_size is not None:
+        set_input_size(img_size=(image_size, image_size))
+
+
+def _set_layer_norm_eps(encoder: nn.Module, eps: float) -> None:
+    for module in encoder.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.eps = eps

@@ -1,0 +1,185 @@
+"""From a picture in any form to the tensor that an image tower expects."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+from torch.nn import functional as F
+
+Interpolation = Literal["bilinear", "bicubic"]
+ImageSource = str | Path | bytes | Image.Image | Tensor
+
+ZERO_MEAN = (0.0, 0.0, 0.0)
+UNIT_STD = (1.0, 1.0, 1.0)
+OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
+OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+"""Mean and standard deviation of OpenAI's CLIP, for values in [0, 1] (open_clip/constants.py)."""
+
+# What Pillow's decoders raise on damaged files.
+_DECODING_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+_RESAMPLING = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """Resize the shorter side, crop the centre, scale to [0, 1], normalise.
+
+    The pixels equal those of torchvision's `Resize(size)`, `CenterCrop(size)`, `ToTensor()`,
+    `Normalize(mean, std)` on an RGB picture, which the originals use
+    (`mobileclip/__init__.py`, open_clip `transform.py`).
+    """
+
+    image_size: int
+    mean: tuple[float, float, float] = ZERO_MEAN
+    std: tuple[float, float, float] = UNIT_STD
+    interpolation: Interpolation = "bilinear"
+
+    def __call__(self, source: ImageSource) -> Tensor:
+        """Return `source` as float32 (3, image_size, image_size).
+
+        `source` is a path, the bytes of an image file, a PIL image of any mode, or a tensor
+        (3, H, W): uint8 in 0…255 or floating point in [0, 1].
+
+        Raises ValueError for what is not a picture and FileNotFoundError for a missing file.
+        """
+        if isinstance(source, Tensor):
+            return self.normalize(self._resize_and_crop_tensor(_check_image_tensor(source)))
+        image = self._resize_and_crop(open_image(source))
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)  # (H, W, 3) -> (3, H, W)
+        return self.normalize(pixels)
+
+    def normalize(self, image: Tensor) -> Tensor:
+        """Return `image` (…, 3, H, W), uint8 in 0…255 or floating point in [0, 1], normalised."""
+        if image.dtype == torch.uint8:
+            image = image.float().div(255)
+        if (self.mean, self.std) == (ZERO_MEAN, UNIT_STD):
+            return image
+        mean = torch.tensor(self.mean, dtype=image.dtype, device=image.device).view(3, 1, 1)
+        std = torch.tensor(self.std, dtype=image.dtype, device=image.device).view(3, 1, 1)
+        return (image - mean) / std
+
+    def _resize_and_crop(self, image: Image.Image) -> Image.Image:
+        width, height = self._resized(image.width, image.height)
+        if (width, height) != image.size:
+            image = image.resize((width, height), _RESAMPLING[self.interpolation])
+        left, top = self._crop_offset(width), self._crop_offset(height)
+        return image.crop((left, top, left + self.image_size, top + self.image_size))
+
+    def _resize_and_crop_tensor(self, image: Tensor) -> Tensor:
+        width, height = self._resized(image.shape[2], image.shape[1])
+        if (height, width) != image.shape[1:]:
+            image = F.interpolate(
+                image[None],
+                size=(height, width),
+                mode=self.interpolation,
+                align_corners=False,
+                antialias=True,
+            )[0].clamp(0, 1)
+        left, top = self._crop_offset(width), self._crop_offset(height)
+        return image[:, top : top + self.image_size, left : left + self.image_size]
+
+    def _resized(self, width: int, height: int) -> tuple[int, int]:
+        """The shorter side becomes image_size, the longer is truncated, as torchvision does."""
+        if width <= height:
+            return self.image_size, int(self.image_size * height / width)
+        return int(self.image_size * width / height), self.image_size
+
+    def _crop_offset(self, length: int) -> int:
+        return round((length - self.image_size) / 2)
+
+
+def open_image(source: str | Path | bytes | Image.Image) -> Image.Image:
+    """Return a path, encoded bytes or a PIL image of any mode as an upright RGB picture.
+
+    The EXIF orientation is applied; transparency is dropped, not blended, as `convert("RGB")`
+    does; 16-bit grey keeps its upper byte.
+
+    Raises FileNotFoundError for a missing file and ValueError for a file that is not an image.
+    """
+    if isinstance(source, Image.Image):
+        return _to_rgb(source, "the picture")
+    name = "the image bytes" if isinstance(source, bytes) else f"'{source}'"
+    data = source if isinstance(source, bytes) else _read_image_file(Path(source))
+    if not data:
+        raise ValueError(f"{name} holds zero bytes, not an image; replace or remove it.")
+    try:
+        image = Image.open(io.BytesIO(data))
+    except UnidentifiedImageError as error:
+        raise ValueError(
+            f"{name} is not an image that can be read; give a JPEG, PNG, WebP or another "
+            "format that Pillow knows."
+        ) from error
+    except _DECODING_ERRORS as error:
+        raise _damaged(name, error) from error
+    return _to_rgb(image, name)
+
+
+def _read_image_file(path: Path) -> bytes:
+    if path.is_dir():
+        raise ValueError(f"'{path}' is a folder, not an image; name a file inside it.")
+    if not path.exists():
+        raise FileNotFoundError(f"No image at '{path}'; check the path.")
+    return path.read_bytes()
+
+
+def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+    # Decoding is lazy: a truncated file shows only here.
+    try:
+        image = ImageOps.exif_transpose(image)
+        if image.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N"):
+            image = _sixteen_bit_to_grey(image)
+        elif image.mode == "P" and "transparency" in image.info:
+            image = image.convert("RGBA")
+        return image.convert("RGB")
+    except _DECODING_ERRORS as error:
+        raise _damaged(name, error) from error
+
+
+def _damaged(name: str, error: Exception) -> ValueError:
+    return ValueError(
+        f"{name} cannot be decoded ({error}); it is damaged, incomplete or too large: "
+        "replace or remove it."
+    )
+
+
+def _sixteen_bit_to_grey(image: Image.Image) -> Image.Image:
+    # Pillow's own conversion clips everything above 255 to white.
+    values = np.asarray(image).astype(np.int64)
+    return Image.fromarray((values >> 8).clip(0, 255).astype(np.uint8))
+
+
+def _check_image_tensor(image: Tensor) -> Tensor:
+    if image.ndim != 3 or image.shape[0] != 3:
+        raise ValueError(
+            f"An image tensor has shape (3, H, W), but this one has {tuple(image.shape)}; "
+            "pass pictures one at a time with the colour axis first."
+        )
+    if image.dtype == torch.uint8:
+        return image.float().div(255)
+    if not image.is_floating_point():
+        raise ValueError(
+            f"An image tensor is uint8 (0…255) or floating point (0…1), not {image.dtype}."
+        )
+    return image.float()
