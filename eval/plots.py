@@ -1,0 +1,161 @@
+"""Figures of a report, as SVG text that takes its colours from the page.
+
+matplotlib draws with placeholder colours, which become CSS variables: one figure serves light and
+dark, and a run has the same colour in all of them.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import Formatter
+
+Curve = Sequence[tuple[float, float]]
+
+SERIES = 6
+"""Number of colours; the seventh run takes the first again."""
+_TEXT, _MUTED, _LINE = "#0a0b01", "#0a0b02", "#0a0b03"
+_SERIES = tuple(f"#0a0c{index:02x}" for index in range(1, SERIES + 1))
+_CSS = {_TEXT: "var(--text)", _MUTED: "var(--muted)", _LINE: "var(--line)"} | {
+    colour: f"var(--series-{index})" for index, colour in enumerate(_SERIES, 1)
+}
+_SIZE_INCHES = (4.6, 3.0)  # 331 points wide, about what a phone shows
+_SMOOTHING_POINTS = 40
+
+
+def run_colours(runs: Iterable[str]) -> dict[str, str]:
+    """A colour for each run, in the order given; hand the same mapping to every plot."""
+    return {run: _SERIES[index % SERIES] for index, run in enumerate(dict.fromkeys(runs))}
+
+
+def curves(
+    runs: Mapping[str, Curve],
+    colours: Mapping[str, str],
+    *,
+    x_label: str,
+    y_label: str,
+) -> Figure:
+    """Lines of several runs, each a sequence of (x, y), such as loss against samples seen.
+
+    A run of more than 80 points is drawn pale, with its moving mean on top.
+    """
+    figure, axes = _figure(x_label, y_label)
+    for run, points in runs.items():
+        x, y = np.array(points, dtype=float).reshape(-1, 2).T
+        window = max(1, len(x) // _SMOOTHING_POINTS)
+        if window > 1:
+            axes.plot(x, y, color=colours[run], linewidth=0.8, alpha=0.3)
+        mean_x, mean_y = _moving_mean(x, window), _moving_mean(y, window)
+        marker = "o" if len(x) < 3 else ""
+        axes.plot(mean_x, mean_y, color=colours[run], linewidth=1.8, marker=marker, label=run)
+    axes.xaxis.set_major_formatter(_thousands())
+    _legend(axes)
+    return figure
+
+
+def bars(
+    groups: Mapping[str, Mapping[str, Sequence[float]]],
+    colours: Mapping[str, str],
+    *,
+    y_label: str,
+) -> Figure:
+    """Bars of several runs, group by group: {group: {run: values}}.
+
+    The bar is the mean of a run's values and its figure stands above it; where a run has several
+    values (seeds), each is a dot.
+    """
+    figure, axes = _figure("", y_label)
+    runs = list(dict.fromkeys(run for group in groups.values() for run in group))
+    width = 0.8 / max(1, len(runs))
+    for offset, run in enumerate(runs):
+        label: str | None = run
+        for position, group in enumerate(groups.values()):
+            if run in group:
+                x = position + (offset - (len(runs) - 1) / 2) * width
+                _bar(axes, x, group[run], width * 0.9, colours[run], label)
+                label = None
+    axes.set_xticks(range(len(groups)), [textwrap.fill(group, 14) for group in groups])
+    axes.tick_params(axis="x", length=0, labelcolor=_TEXT)
+    axes.margins(y=0.15)
+    axes.set_ylim(bottom=0)
+    _legend(axes)
+    return figure
+
+
+def svg(figure: Figure) -> str:
+    """A figure as an `<svg>` element without size, for a page that defines the CSS variables."""
+    import matplotlib
+
+    buffer = io.StringIO()
+    # A fixed salt makes the identifiers hashes of what they name: the same file every time, and
+    # figures on one page share an identifier only for the same thing.
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "zoo"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'<g id="\w+">', "<g>", text)  # figure_1, axes_1: numbered within one figure
+    tag, rest = text.split(">", 1)
+    text = re.sub(r' (?:width|height)="[^"]*"', "", tag) + ">" + rest
+    for colour, variable in _CSS.items():
+        text = text.replace(colour, variable)
+    return text
+
+
+def _figure(x_label: str, y_label: str) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_xlabel(x_label, color=_TEXT)
+    axes.set_ylabel(y_label, color=_TEXT)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(_MUTED)
+    axes.tick_params(color=_MUTED, labelcolor=_MUTED)
+    axes.grid(axis="y", color=_LINE, linewidth=0.8)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _bar(
+    axes: Axes, x: float, values: Sequence[float], width: float, colour: str, label: str | None
+) -> None:
+    mean = float(np.mean(values))
+    axes.bar(x, mean, width, color=colour, label=label)
+    if len(values) > 1:
+        axes.scatter([x] * len(values), values, s=10, color=_TEXT, zorder=3, linewidths=0)
+    axes.annotate(
+        f"{mean:.1f}",
+        (x, max(mean, *values, 0.0)),
+        xytext=(0, 4),
+        textcoords="offset points",
+        ha="center",
+        color=_TEXT,
+        fontsize=9,
+    )
+
+
+def _legend(axes: Axes) -> None:
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(
+            frameon=False, labelcolor=_TEXT, ncols=3, loc="lower left", bbox_to_anchor=(0, 1)
+        )
+
+
+def _moving_mean(values: np.ndarray, window: int) -> np.ndarray:
+    return np.convolve(values, np.full(window, 1 / window), mode="valid")
+
+
+def _thousands() -> Formatter:
+    from matplotlib.ticker import FuncFormatter
+
+    return FuncFormatter(lambda value, _: f"{value / 1000:g} k" if value >= 1000 else f"{value:g}")
