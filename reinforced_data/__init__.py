@@ -1,1 +1,1 @@
-"""Data that carries knowledge: shards, sidecars, recorded augmentation, teachers, captioners, loaders."""
+"""Data that carries knowledge: shards, sidecars, augmentation, teachers, captioners, loaders."""
