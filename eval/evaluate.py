@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zoo.eval.datasets import EvalDataset
 from zoo.eval.features import ProgressCallback, image_features, text_features
-from zoo.eval.results import Record, result_record, weights_sha256
+from zoo.eval.results import Record, result_record
 from zoo.eval.retrieval import merge_captions, retrieval_metrics
 from zoo.eval.zero_shot import (
     DEFAULT_TEMPLATES,
@@ -19,6 +19,7 @@ from zoo.eval.zero_shot import (
     classifier_weights,
     predicted_labels,
 )
+from zoo.models.checkpoint import weights_sha256
 
 if TYPE_CHECKING:
     from zoo.models.image_text_model import ImageTextModel

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from zoo.eval.features import evaluation_mode
 from zoo.eval.macs import count_macs
 from zoo.eval.memory import peak_activation_bytes
-from zoo.eval.results import Record, result_record, weights_sha256
+from zoo.eval.results import Record, result_record
+from zoo.models.checkpoint import weights_sha256
 
 if TYPE_CHECKING:
     from zoo.models.image_text_model import ImageTextModel

@@ -7,7 +7,6 @@ metrics, units`. Reports are made from these lines alone.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -20,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 Record = dict[str, Any]
 
@@ -103,20 +101,6 @@ def read_results(path: str | Path) -> list[Record]:
         raise FileNotFoundError(f"{path} does not exist: run an evaluation that writes it first.")
     lines = path.read_bytes().split(b"\n")
     return [_decode(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]
-
-
-def weights_sha256(module: nn.Module) -> str:
-    """SHA-256 of a module's state: names, dtypes, shapes and bytes, in the order of the names.
-
-    The same weights give the same hash wherever they were loaded from; a reparameterized model
-    has another hash than the one it was made of.
-    """
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        values = tensor.detach().cpu().contiguous().reshape(-1)
-        digest.update(values.view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def machine_info() -> dict[str, Any]:

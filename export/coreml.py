@@ -17,12 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from zoo.export.mil_interpreter import load_package
-from zoo.export.package_metadata import describe_package, hash_weights
+from zoo.export.package_metadata import describe_package
 from zoo.export.package_report import ExportReport, TowerReport, package_bytes
 from zoo.export.toolchain import import_coremltools, quiet_conversion
 from zoo.export.towers import PIXEL_SCALE, ImageTower, TextTower, example_images, example_texts
 from zoo.export.verify import verify_package
 from zoo.export.weight_seal import seal_weights
+from zoo.models.checkpoint import weights_sha256
 from zoo.models.image_text_model import ImageTextModel
 
 Precision = Literal["float16", "float32"]
@@ -58,7 +59,7 @@ def export_coreml(
     folder = _make_folder(folder)
     model = copy.deepcopy(model).float().cpu().eval()
     fused = model.reparameterize()
-    options = _Options(precision, minimum_deployment_target, hash_weights(model))
+    options = _Options(precision, minimum_deployment_target, weights_sha256(model))
     with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as staging:
         image = _export_tower(model, _image_tower(model, fused), Path(staging), options)
         text = _export_tower(model, _text_tower(model, fused), Path(staging), options)

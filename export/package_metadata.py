@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from importlib.metadata import version
 from typing import Any
-
-import torch
-from torch import nn
 
 from zoo.models.card import ModelCard
 from zoo.models.image_text_model import ImageTextModel
@@ -43,15 +39,6 @@ def describe_package(package: Any, model: ImageTextModel, tower: str, weights_sh
     figures = {"weights_sha256": weights_sha256, **_figures(model)}
     for name, value in figures.items():
         package.user_defined_metadata[f"zoo.{name}"] = str(value)
-
-
-def hash_weights(model: nn.Module) -> str:
-    """Return a hash of all names, types, shapes and values of the model's state, as hex."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def _licence(card: ModelCard) -> str:

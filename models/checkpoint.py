@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo.models.card import Naming
 from zoo.models.preprocess import Interpolation, Preprocessing
@@ -106,6 +107,20 @@ def write_state(state: StateDict, path: Path, metadata: dict[str, str] | None = 
     else:
         torch.save(state, temporary)
     os.replace(temporary, path)
+
+
+def weights_sha256(module: nn.Module) -> str:
+    """SHA-256 of a module's state: names, dtypes, shapes and bytes, in the order of the names.
+
+    The same weights give the same hash wherever they were loaded from; a reparameterized model
+    has another hash than the one it was made of.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        values = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(values.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def detect_naming(checkpoint: Checkpoint) -> Naming:

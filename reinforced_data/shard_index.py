@@ -21,7 +21,7 @@ class ShardIndex:
         """Check and list every header. Raises what `read_shard` raises for a damaged shard."""
         if not path.is_file():
             raise FileNotFoundError(f"There is no shard {path}; expected a tar file.")
-        groups = shards._group(path, index_tar(path))
+        groups = shards.group_members(path, index_tar(path))
         self.path = path
         self.keys = tuple(groups)
         self._members: list[dict[str, Member]] = [
@@ -39,10 +39,10 @@ class ShardIndex:
         """
         with self.path.open("rb") as file:
             data = {
-                suffix: shards._read(self.path, file, member)
+                suffix: shards.read_member(self.path, file, member)
                 for suffix, member in self._members[i].items()
             }
-        return shards._sample(self.describe(i), self.keys[i], data)
+        return shards.build_sample(self.describe(i), self.keys[i], data)
 
     def describe(self, i: int) -> str:
         """Name sample `i` for an error message."""

@@ -89,18 +89,19 @@ def read_shard(path: str | Path) -> Iterator[Sample]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no shard {path}; expected a tar file.")
-    groups = _group(path, index_tar(path))
+    groups = group_members(path, index_tar(path))
     return _samples(path, groups)
 
 
 def _samples(path: Path, groups: dict[str, dict[str, Member]]) -> Iterator[Sample]:
     with path.open("rb") as file:
         for key, members in groups.items():
-            data = {suffix: _read(path, file, member) for suffix, member in members.items()}
-            yield _sample(f"Sample {key!r} of shard {path}", key, data)
+            data = {suffix: read_member(path, file, member) for suffix, member in members.items()}
+            yield build_sample(f"Sample {key!r} of shard {path}", key, data)
 
 
-def _read(path: Path, file: BinaryIO, member: Member) -> bytes:
+def read_member(path: Path, file: BinaryIO, member: Member) -> bytes:
+    """Return the bytes of a member of the open tar; ValueError when the file ends inside it."""
     file.seek(member.offset)
     data = file.read(member.size)
     if len(data) != member.size:
@@ -108,8 +109,8 @@ def _read(path: Path, file: BinaryIO, member: Member) -> bytes:
     return data
 
 
-def _group(path: Path, members: list[Member]) -> dict[str, dict[str, Member]]:
-    """Sort members into samples: key -> suffix -> member."""
+def group_members(path: Path, members: list[Member]) -> dict[str, dict[str, Member]]:
+    """Return the members of each sample, by key and suffix, in the order of the samples."""
     visible = [member for member in members if _is_visible(member.name)]
     image_keys = {_stem(m.name) for m in visible if _last_suffix(m.name) in IMAGE_SUFFIXES}
     if not visible:
@@ -162,7 +163,8 @@ def _check_images(sample: str, group: dict[str, Member]) -> None:
         raise ValueError(f"{sample} has an image of 0 bytes.")
 
 
-def _sample(name: str, key: str, data: dict[str, bytes]) -> Sample:
+def build_sample(name: str, key: str, data: dict[str, bytes]) -> Sample:
+    """Return the sample whose members hold `data`, by suffix; errors call it `name`."""
     image_suffix = next(suffix for suffix in data if suffix in IMAGE_SUFFIXES)
     known = {image_suffix, "txt", "cls"}
     return Sample(

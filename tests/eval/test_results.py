@@ -15,7 +15,8 @@ import pytest
 import torch
 from torch import nn
 
-from zoo.eval.results import append_result, read_results, result_record, weights_sha256
+from zoo.eval.results import append_result, read_results, result_record
+from zoo.models.checkpoint import weights_sha256
 
 
 def record(**changes: Any) -> dict[str, Any]:

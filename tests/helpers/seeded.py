@@ -29,7 +29,7 @@ def seeded_array(key: str, shape: tuple[int, ...]) -> np.ndarray:
         return 1.0 + 0.1 * noise
     if "embed" in key and len(shape) <= 2:
         return 0.05 * noise
-    fan_in = int(np.prod(shape[1:])) if len(shape) > 1 else shape[0]
+    fan_in = int(np.prod(shape[1:] if len(shape) > 1 else shape))
     return 0.7 * noise / np.sqrt(fan_in)
 
 

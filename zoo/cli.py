@@ -1,0 +1,96 @@
+"""The `zoo` command: finds the subcommand, turns bad input into one sentence and exit code 2."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+class Command(NamedTuple):
+    """A subcommand; its module is imported when it runs, so that `zoo --help` is quick."""
+
+    function: str
+    """`module:function` inside `zoo.commands`."""
+    summary: str
+    reads_own_arguments: bool = False
+    """The function takes the list of arguments, instead of flags made from its signature."""
+
+
+COMMANDS = {
+    "list": Command("models:show_models", "every model with size, accuracy and licence"),
+    "info": Command("models:show_model", "one model's card"),
+    "classify": Command("inference:classify", "label photographs with your own words"),
+    "embed": Command("inference:embed", "photographs and texts to features in a file"),
+    "convert": Command("models:convert", "weights to another naming, reparameterized or not"),
+    "data tiny-world": Command("data:tiny_world", "shards of the embedded procedural data set"),
+    "reinforce": Command("data:reinforce", "store teacher embeddings and captions beside shards"),
+    "train": Command("train:train", "run a recipe; `zoo train --list` shows them", True),
+    "eval": Command("evaluate:evaluate", "zero-shot classification and retrieval"),
+    "export": Command("export:export", "Core ML packages, executed from the file and compared"),
+    "bench latency": Command("bench:latency", "time the towers on this machine"),
+    "bench reinforcement": Command("bench:reinforcement", "reinforced against plain training"),
+    "demo": Command("demo:demo", "everything above, offline, on the tiny world"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `zoo ARGUMENTS…` and return the exit code."""
+    try:
+        return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
+    except (ValueError, FileNotFoundError) as error:
+        sys.stderr.write(f"zoo: {error}\n")
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        sys.stderr.write("zoo: interrupted\n")
+        return INTERRUPTED
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        sys.stdout.write(_overview())
+        return 0
+    name, rest = _split(arguments)
+    if name not in COMMANDS:
+        raise ValueError(_unknown(name))
+    _run(name, rest)
+    return 0
+
+
+def _split(arguments: list[str]) -> tuple[str, list[str]]:
+    """Names of two words, such as `bench latency`, come before names of one."""
+    pair = " ".join(arguments[:2])
+    return (pair, arguments[2:]) if pair in COMMANDS else (arguments[0], arguments[1:])
+
+
+def _run(name: str, arguments: list[str]) -> None:
+    import tyro
+
+    command = COMMANDS[name]
+    module, _, function_name = command.function.partition(":")
+    function: Callable[..., None] = getattr(
+        importlib.import_module(f"zoo.commands.{module}"), function_name
+    )
+    if command.reads_own_arguments:
+        function(arguments)
+    else:
+        tyro.cli(function, prog=f"zoo {name}", args=arguments)
+
+
+def _overview() -> str:
+    width = max(len(name) for name in COMMANDS)
+    lines = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        ["usage: zoo COMMAND …", "", *lines, "", "`zoo COMMAND --help` shows its options.", ""]
+    )
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, COMMANDS, n=2)
+    hint = f"did you mean {' or '.join(near)}?" if near else "`zoo --help` lists the commands."
+    return f"Unknown command '{name}'; {hint}"

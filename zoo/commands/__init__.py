@@ -1,0 +1,1 @@
+"""The subcommands of `zoo`: each reads its flags, calls the rooms and prints."""

@@ -1,0 +1,149 @@
+"""The stages of the demo on the tiny world, each a zoo command."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+from zoo.commands import data
+from zoo.commands.console import console
+from zoo.commands.evaluate import evaluate
+from zoo.commands.train import TrainOptions, run_training
+from zoo.reinforced_data.tiny_world import CLASSIFICATION_TEMPLATES, candidate_captions
+from zoo.training.recipes import Recipe, get_recipe
+
+MODEL = "mobileclip-tiny"
+TEACHER_SCENES = 16_000
+STUDENT_SCENES = 4_000
+TEST_SCENES = 1_000
+CAPTION_NOISE = 0.5
+"""Share of the students' captions that say nothing or something wrong, as on the web."""
+STORED_AUGMENTATIONS = 8
+SYNTHETIC_CAPTIONS = 4
+
+Student = Literal["plain", "reinforced"]
+STUDENTS: tuple[Student, ...] = get_args(Student)
+
+
+@dataclass(frozen=True)
+class DemoFolder:
+    """Where the stages of the demo put things."""
+
+    root: Path
+
+    @property
+    def teacher_data(self) -> Path:
+        """Shards of the teacher."""
+        return self.root / "data" / "teacher"
+
+    @property
+    def student_data(self) -> Path:
+        """Shards of the students, with their sidecars."""
+        return self.root / "data" / "student"
+
+    @property
+    def test_data(self) -> Path:
+        """Shards of held-out combinations."""
+        return self.root / "data" / "test"
+
+    @property
+    def results(self) -> Path:
+        """JSON lines of every evaluation, export and timing."""
+        return self.root / "results.jsonl"
+
+    def run(self, name: str) -> Path:
+        """Folder of a training run."""
+        return self.root / "runs" / name
+
+    def weights(self, run: str) -> Path:
+        """Weights that a finished training run leaves."""
+        return self.run(run) / "weights.safetensors"
+
+
+def write_data(paths: DemoFolder) -> None:
+    """Shards for the teacher, for the students (fewer, with web-like captions) and for testing."""
+    show_stage("writing the tiny world")
+    _once(paths.teacher_data, lambda to: data.tiny_world(to, scenes=TEACHER_SCENES, seed=1))
+    _once(
+        paths.student_data,
+        lambda to: data.tiny_world(
+            to, scenes=STUDENT_SCENES, seed=2, captions_per_scene=1, caption_noise=CAPTION_NOISE
+        ),
+    )
+    _once(paths.test_data, lambda to: data.tiny_world(to, scenes=TEST_SCENES, seed=3, split="test"))
+
+
+def train_teacher(paths: DemoFolder) -> None:
+    """The teacher learns from clean captions and from more scenes than the students get."""
+    show_stage("training the teacher")
+    recipe = replace(get_recipe("tiny-teacher"), data=str(paths.teacher_data))
+    _train(replace(recipe, output=paths.run("teacher")))
+
+
+def reinforce_student_data(paths: DemoFolder) -> None:
+    """Store what the teacher knows of the students' shards beside them."""
+    show_stage("reinforcing the students' shards")
+    candidates = paths.root / "candidates.txt"
+    candidates.write_text("\n".join(candidate_captions("train")) + "\n", encoding="utf-8")
+    data.reinforce(
+        str(paths.student_data),
+        teacher=(f"teacher=zoo:{MODEL}@{paths.weights('teacher')}",),
+        candidates=candidates,
+        captions=SYNTHETIC_CAPTIONS,
+        augmentations=STORED_AUGMENTATIONS,
+        policy=get_recipe("tiny-plain").augmentation,
+    )
+
+
+def train_student(paths: DemoFolder, student: Student, seed: int = 0) -> str:
+    """Train a student and return its run's name.
+
+    Both kinds see the same number of samples of the same shards, in the same order, from the same
+    initial weights.
+    """
+    run = f"{student}-{seed}" if seed else student
+    show_stage(f"training the {student} student, seed {seed}")
+    recipe = replace(get_recipe(f"tiny-{student}"), data=str(paths.student_data), seed=seed)
+    _train(replace(recipe, output=paths.run(run)))
+    return run
+
+
+def evaluate_run(paths: DemoFolder, run: str, results: Path) -> None:
+    """Zero-shot on combinations of colour and shape that no run was trained on."""
+    show_stage(f"evaluating {run}")
+    evaluate(
+        paths.test_data,
+        model=MODEL,
+        name=run,
+        weights=str(paths.weights(run)),
+        class_names=paths.test_data / data.CLASS_NAMES_FILE,
+        template=CLASSIFICATION_TEMPLATES,
+        results=results,
+    )
+
+
+def show_stage(name: str) -> None:
+    """Print a heading."""
+    console().rule(f"[bold]{name}", align="left")
+
+
+def _train(recipe: Recipe) -> None:
+    if (recipe.output / "weights.safetensors").exists():
+        console().print(f"{recipe.output} is finished; kept", markup=False)
+        return
+    run_training(TrainOptions(recipe=recipe, resume=True))
+
+
+def _once(folder: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a folder that appears when it is whole; keep one that is there."""
+    if folder.exists():
+        console().print(f"{folder} is finished; kept", markup=False)
+        return
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    write(temporary)
+    temporary.rename(folder)

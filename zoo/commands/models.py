@@ -1,0 +1,129 @@
+"""`zoo list`, `zoo info`, `zoo convert`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from zoo.commands.console import console, table
+from zoo.models.card import ModelCard, Naming
+from zoo.models.convert import convert_weights
+from zoo.models.registry import get_card, list_models
+
+
+def show_models() -> None:
+    """List every model with its size, published accuracy and the licence of its weights."""
+    columns = ["name", "M parameters", "size", "ImageNet %", "38 sets %", "iPhone ms", "weights"]
+    console().print(table(columns, [_row(card) for card in list_models()]))
+    console().print("Figures are the authors' (`zoo info NAME` names the source); image + text.")
+
+
+def show_model(name: Annotated[str, tyro.conf.Positional]) -> None:
+    """Print the card of one model."""
+    card = get_card(name)
+    rows: list[list[Any]] = [
+        ["name", card.name],
+        ["summary", card.summary],
+        ["paper", card.paper],
+        ["image tower", f"{card.image.timm_name} {dict(card.image.overrides) or ''}".strip()],
+        ["text tower", _text_tower(card)],
+        ["embedding", card.embed_dim],
+        *_preprocessing_rows(card),
+        *_weight_rows(card),
+        *_result_rows(card),
+    ]
+    console().print(table(["", ""], rows))
+
+
+def convert(
+    source: Annotated[Path, tyro.conf.Positional],
+    target: Annotated[Path, tyro.conf.Positional],
+    /,
+    *,
+    model: str,
+    naming: Naming = "zoo",
+    reparameterize: bool = False,
+) -> None:
+    """Write the weights at SOURCE to TARGET (.safetensors or .pt) in another naming or form.
+
+    Args:
+        source: a weights file, or a folder with one.
+        target: the file to write.
+        model: whose weights they are, e.g. mobileclip2-s0.
+        naming: the keys to write.
+        reparameterize: fold train-time branches.
+    """
+    convert_weights(source, target, model=model, naming=naming, reparameterize=reparameterize)
+    console().print(f"wrote {target}")
+
+
+def _row(card: ModelCard) -> list[Any]:
+    results = card.results
+    if results is None:
+        return [card.name, "1.1", card.image_size, "", "", "", "none: train it yourself"]
+    return [
+        card.name,
+        f"{results.image_parameters_millions} + {results.text_parameters_millions}",
+        card.image_size,
+        results.imagenet_top1,
+        results.average_38,
+        f"{results.image_latency_ms} + {results.text_latency_ms}",
+        card.weights.licence if card.weights else "",
+    ]
+
+
+def _text_tower(card: ModelCard) -> str:
+    text = card.text
+    kinds = ", ".join(f"{text.blocks.count(kind)} {kind}" for kind in dict.fromkeys(text.blocks))
+    direction = "causal" if text.causal else "bidirectional"
+    return f"{kinds} blocks, width {text.width}, {text.context_length} tokens, {direction}"
+
+
+def _preprocessing_rows(card: ModelCard) -> list[list[Any]]:
+    settings = card.preprocessing
+    return [
+        ["image size", f"{settings.image_size} pixels"],
+        ["resize", f"shorter side, {settings.interpolation}, centre crop"],
+        ["mean", settings.mean],
+        ["std", settings.std],
+    ]
+
+
+def _weight_rows(card: ModelCard) -> list[list[Any]]:
+    if card.weights is None:
+        return [["weights", "none published"]]
+    return [
+        ["weights", f"{card.weights.repository}/{card.weights.filename}"],
+        ["licence of the weights", f"{card.weights.licence}\n{card.weights.licence_url}"],
+    ]
+
+
+def _result_rows(card: ModelCard) -> list[list[Any]]:
+    results = card.results
+    if results is None:
+        return []
+    return [
+        *_published_figures(card),
+        ["source of the figures", results.source],
+        *([["note", results.note]] if results.note else []),
+    ]
+
+
+def _published_figures(card: ModelCard) -> list[list[Any]]:
+    results = card.results
+    assert results is not None
+    flickr = (results.flickr30k_text_to_image_r1, results.flickr30k_image_to_text_r1)
+    coco = (results.coco_text_to_image_r1, results.coco_image_to_text_r1)
+    return [
+        ["samples seen", f"{results.samples_seen_billions} billion"],
+        ["ImageNet zero-shot", f"{results.imagenet_top1} %"],
+        ["mean of 38 sets", f"{results.average_38} %"],
+        ["Flickr30k R@1", f"text → image {flickr[0]} %, image → text {flickr[1]} %"],
+        ["COCO R@1", f"text → image {coco[0]} %, image → text {coco[1]} %"],
+        [
+            "iPhone 12 Pro Max",
+            f"image {results.image_latency_ms} ms, text {results.text_latency_ms} ms",
+        ],
+    ]
