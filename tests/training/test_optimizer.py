@@ -1,0 +1,65 @@
+"""Weight decay spares what it should, and the learning rate follows warm-up and cosine.
+
+Run: pytest tests/training/test_optimizer.py
+"""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from zoo.models.load import load_model
+from zoo.training.optimizer import build_optimizer, learning_rate_at, parameter_groups
+
+
+def test_only_matrices_and_kernels_decay() -> None:
+    model = load_model("mobileclip-tiny", weights=None, reparameterize=False)
+    decayed, kept = ({id(p) for p in group["params"]} for group in parameter_groups(model, 0.2))
+    names = {
+        name: "decayed" if id(parameter) in decayed else "kept"
+        for name, parameter in model.named_parameters()
+    }
+    assert len(decayed) + len(kept) == len(names) and not decayed & kept
+    for name, group in names.items():
+        if name.endswith(("bias", "gamma", "logit_scale", "positional_embedding", "bn.weight")):
+            assert group == "kept", name
+    assert names["text_encoder.norm.weight"] == "kept"
+    assert names["text_encoder.token_embedding.weight"] == "decayed"
+    assert names["text_encoder.projection"] == "decayed"
+    assert names["image_encoder.head.fc.weight"] == "decayed"
+    assert names["image_encoder.stem.0.conv_kxk.0.conv.weight"] == "decayed"
+
+
+def test_decay_is_applied_to_its_group_alone_and_frozen_parameters_are_left_out() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 3))
+    model[1].requires_grad_(False)
+    optimizer = build_optimizer(model, 0.1, weight_decay=0.5, betas=(0.9, 0.95))
+    before = [parameter.clone() for parameter in model.parameters()]
+    for parameter in model[0].parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    weight, *others = [p / b for p, b in zip(model.parameters(), before, strict=True)]
+    assert torch.allclose(weight, torch.tensor(0.95))  # 1 - rate · decay
+    assert all(torch.equal(ratio, torch.ones_like(ratio)) for ratio in others)
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (0, 0.25),  # the first of four warm-up steps
+        (3, 1.0),  # the last
+        (4, 1.0),  # the top of the cosine
+        (8, 0.5 * (1 + math.cos(math.pi / 3))),
+        (10, 0.5),
+        (15, 0.5 * (1 + math.cos(math.pi * 11 / 12))),  # the last update still moves
+    ],
+)
+def test_schedule_values(step: int, expected: float) -> None:
+    rate = learning_rate_at(step, steps=16, warmup_steps=4, peak=3.0)
+    assert rate == pytest.approx(3.0 * expected, rel=1e-12)
+
+
+def test_a_schedule_without_warm_up_starts_at_the_peak() -> None:
+    assert learning_rate_at(0, steps=10, warmup_steps=0, peak=2.0) == 2.0

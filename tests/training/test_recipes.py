@@ -1,0 +1,75 @@
+"""Recipes refuse values that cannot work, derive the rest, and are found by name.
+
+Run: pytest tests/training/test_recipes.py
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import FrozenInstanceError, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toy_batches import toy_recipe
+
+from zoo.models.registry import get_card
+from zoo.training.recipes import RECIPES, get_recipe
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("task", "reinforce"),
+        ("precision", "float8"),
+        ("batch_size", 0),
+        ("samples_seen", 7),
+        ("learning_rate", 0.0),
+        ("learning_rate", math.nan),
+        ("warmup_samples", -1),
+        ("warmup_samples", 96),
+        ("weight_decay", -0.1),
+        ("betas", (0.9, 1.0)),
+        ("clip_norm", 0.0),
+        ("distillation_weight", 1.5),
+        ("workers", -1),
+        ("checkpoint_every", 0),
+        ("log_every", 0),
+    ],
+)
+def test_a_bad_value_is_refused_by_name(field: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=field):
+        toy_recipe(Path("run"), **{field: value})
+
+
+def test_steps_never_exceed_the_budget_and_warm_up_is_covered() -> None:
+    recipe = toy_recipe(Path("run"), batch_size=10, samples_seen=99, warmup_samples=11)
+    assert (recipe.steps, recipe.warmup_steps) == (9, 2)
+
+
+def test_a_recipe_is_frozen() -> None:
+    with pytest.raises(FrozenInstanceError):
+        toy_recipe(Path("run")).seed = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_builds_and_documents_itself(name: str) -> None:
+    recipe = get_recipe(name)
+    assert get_card(recipe.model).name == recipe.model
+    assert recipe.output.name == name
+    documentation = RECIPES[name].__doc__ or ""
+    for heading in ("Reproduces:", f"Command: zoo train {name}", "Cost:", "Expect:"):
+        assert heading in documentation
+
+
+def test_plain_and_reinforced_students_differ_in_the_task_alone() -> None:
+    plain, reinforced = get_recipe("tiny-plain"), get_recipe("tiny-reinforced")
+    assert (plain.task, reinforced.task) == ("contrastive", "reinforced")
+    assert replace(reinforced, task=plain.task, output=plain.output) == plain
+
+
+def test_an_unknown_recipe_gets_a_suggestion() -> None:
+    with pytest.raises(ValueError, match=r"'Tiny_Plane'; did you mean tiny-plain"):
+        get_recipe("Tiny_Plane")
+    with pytest.raises(ValueError, match=r"there are tiny-teacher, .*flickr1k"):
+        get_recipe("xyz")

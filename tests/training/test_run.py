@@ -1,0 +1,82 @@
+"""A recipe trains on real shards and sidecars, and resumes on them with another worker count.
+
+Run: pytest tests/training/test_run.py
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_shards import make_samples, random_teacher
+from toy_batches import toy_recipe
+
+from zoo.reinforced_data.captioners import RetrievalCaptioner
+from zoo.reinforced_data.engine import reinforce
+from zoo.reinforced_data.shards import write_shards
+from zoo.training.loop import train
+from zoo.training.metrics import Progress
+from zoo.training.recipes import Recipe
+from zoo.training.run import build_loader, build_model
+from zoo.training.tasks import ReinforcedTask
+
+SPEEDS = ("samples_per_second", "data_wait_fraction")
+
+
+class Stopped(Exception):
+    """Stands for a signal that ends the process."""
+
+
+def run(recipe: Recipe, *, resume: bool = False, stop_after: int | None = None) -> None:
+    def stop(progress: Progress) -> None:
+        if progress.step == stop_after:
+            raise Stopped
+
+    model = build_model(recipe)
+    loader = build_loader(recipe, model)
+    train(recipe, model=model, loader=loader, resume=resume, on_progress=stop)
+
+
+def read_metrics(output: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k not in SPEEDS} for line in lines]
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eleven pictures in two shards, reinforced by one teacher."""
+    folder = tmp_path_factory.mktemp("shards")
+    write_shards(make_samples(), folder, samples_per_shard=6)
+    teacher = random_teacher("tiny", 0)
+    captioner = RetrievalCaptioner(teacher, [f"a {word}" for word in ("cat", "dog", "car", "sea")])
+    reinforce(folder, teachers=[teacher], captioner=captioner, augmentations=2, captions=1)
+    return folder
+
+
+@pytest.mark.parametrize("task", ["contrastive", "reinforced"])
+def test_a_run_on_shards_resumes_exactly_in_the_middle_of_a_pass(
+    task: str, shards: Path, tmp_path: Path
+) -> None:
+    changes = {"data": str(shards), "task": task, "batch_size": 4, "samples_seen": 32}
+    recipe = toy_recipe(tmp_path / "whole", checkpoint_every=3, **changes)
+    run(recipe)
+    parts = replace(recipe, output=tmp_path / "parts")
+    with pytest.raises(Stopped):
+        run(parts, stop_after=5)  # two batches a pass, checkpoint after the third
+    run(replace(parts, workers=1), resume=True)
+    assert read_metrics(tmp_path / "parts") == read_metrics(tmp_path / "whole")
+    assert len(read_metrics(tmp_path / "whole")) == 8
+
+
+def test_the_loader_gives_the_reinforced_task_what_it_needs(shards: Path, tmp_path: Path) -> None:
+    recipe = toy_recipe(tmp_path, data=str(shards), task="reinforced", batch_size=4)
+    model = build_model(recipe)
+    loader = build_loader(recipe, model)
+    scales = {name: teacher.logit_scale for name, teacher in loader.teachers.items()}
+    task = ReinforcedTask(model, teacher_logit_scales=scales, distillation_weight=0.5)
+    losses = task(next(iter(loader)))
+    assert losses.keys() == {"contrastive_loss", "distillation_loss"}
+    assert all(loss.isfinite() for loss in losses.values())
