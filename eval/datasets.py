@@ -9,7 +9,7 @@ walked header by header: a figure is never over a smaller set than the file hold
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar
@@ -163,13 +163,15 @@ def read_samples(path: Path) -> Iterator[TarSample]:
             raise ValueError(f"{path} cannot be read as webdataset: {error.args[0]}.") from error
     if found != members:
         raise ValueError(
-            f"{path} holds {members} image files, but webdataset reads {found} samples with an "
+            f"{path} holds {members} pictures, but webdataset reads {found} samples with an "
             "image: give every sample a key of its own without dots and put its files in a row."
         )
 
 
 def count_image_members(path: Path) -> int:
-    """Number of image files in a tar, walking every header to the end-of-archive mark.
+    """Number of pictures in a tar, walking every header to the end-of-archive mark.
+
+    Further image files of a sample, such as `KEY.mask.png`, do not count.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -186,7 +188,21 @@ def count_image_members(path: Path) -> int:
             raise ValueError(f"{path} is not a whole tar ({error}): write it again.") from error
         # At a damaged header tarfile stops as if the archive ended there.
         _require_end_mark(stream, end, path)
-    return sum(member.isreg() and _is_image_name(member.name) for member in members)
+    return _count_pictures([member.name for member in members if member.isreg()])
+
+
+def _count_pictures(names: Sequence[str]) -> int:
+    """Images that open a sample; `KEY.mask.png` beside `KEY.png` belongs to that sample."""
+    keys = {name.rpartition(".")[0] for name in names if _is_image_name(name)}
+    return sum(
+        _is_image_name(name) and not _belongs_to_another(name.rpartition(".")[0], keys)
+        for name in names
+    )
+
+
+def _belongs_to_another(key: str, keys: Set[str]) -> bool:
+    parts = key.split(".")
+    return any(".".join(parts[:count]) in keys for count in range(1, len(parts)))
 
 
 def _require_end_mark(stream: BinaryIO, end: int, path: Path) -> None:

@@ -158,7 +158,13 @@ _TINY = ModelCard(
     embed_dim=128,
     image=ImageEncoderConfig(
         timm_name="fastvit_mci0",
-        overrides={"layers": (1, 1, 2, 1), "embed_dims": (16, 32, 64, 128)},
+        # Without the scale branch, as in MCi3 and MCi4: torch's CPU backward of that 1×1 stride-2
+        # convolution is slow, and corrupts memory in channels_last.
+        overrides={
+            "layers": (1, 1, 2, 1),
+            "embed_dims": (16, 32, 64, 128),
+            "stem_use_scale_branch": False,
+        },
     ),
     text=TextEncoderConfig(
         width=128,

@@ -94,7 +94,9 @@ def _web_caption(rng: np.random.Generator, scene: Scene) -> str:
     if kind < 0.5:
         return f"IMG_{int(rng.random() * 10_000):04d}.jpg"
     shift = 1 + int(rng.random() * _OTHER_SCENES)
-    other = make_scene(scene.index + shift, seed=scene.seed, split=scene.split)
+    other = make_scene(
+        scene.index + shift, seed=scene.seed, split=scene.split, max_objects=scene.max_objects
+    )
     return scene_captions(other, 1)[0]
 
 

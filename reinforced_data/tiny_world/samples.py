@@ -16,7 +16,13 @@ from zoo.reinforced_data.sample import Sample
 from zoo.reinforced_data.tiny_world.captions import scene_captions
 from zoo.reinforced_data.tiny_world.questions import scene_questions
 from zoo.reinforced_data.tiny_world.render import render_scene
-from zoo.reinforced_data.tiny_world.scene import Scene, Split, class_names, make_scene
+from zoo.reinforced_data.tiny_world.scene import (
+    MAX_OBJECTS,
+    Scene,
+    Split,
+    class_names,
+    make_scene,
+)
 
 
 def scene_samples(
@@ -25,6 +31,7 @@ def scene_samples(
     seed: int,
     split: Split = "train",
     image_size: int = 64,
+    max_objects: int = MAX_OBJECTS,
     captions_per_scene: int = 3,
     caption_noise: float = 0.0,
 ) -> Iterator[Sample]:
@@ -41,7 +48,7 @@ def scene_samples(
             "expected at least 1 of each."
         )
     for index in range(count):
-        scene = make_scene(index, seed=seed, split=split)
+        scene = make_scene(index, seed=seed, split=split, max_objects=max_objects)
         captions = scene_captions(scene, captions_per_scene, caption_noise=caption_noise)
         yield _sample(scene, captions, image_size)
 

@@ -25,6 +25,9 @@ CELL_CENTRES = (0.21, 0.5, 0.79)
 """Centres of the grid's rows and columns, as fractions of the picture's side."""
 RADII: dict[Size, tuple[float, float]] = {"small": (0.11, 0.135), "large": (0.185, 0.21)}
 """Least and greatest radius of the circle around a shape, as fractions of the picture's side."""
+SOLITARY_RADII: dict[Size, tuple[float, float]] = {"small": (0.2, 0.24), "large": (0.27, 0.32)}
+"""The same in a world of one object a scene, where no neighbour needs room."""
+MAX_OBJECTS = 3
 
 _CENTRE_JITTER = 0.012
 _LARGEST_TILT = 0.2  # radians; a square turned so far is still no diamond
@@ -76,6 +79,8 @@ class Scene:
     seed: int
     split: Split
     index: int
+    max_objects: int = MAX_OBJECTS
+    """Largest number of objects in a scene of its world."""
     objects: tuple[SceneObject, ...]
     """One to three objects. The first is the main one: if there are several, the only large one."""
 
@@ -110,17 +115,22 @@ def class_names(split: Split = "all") -> tuple[str, ...]:
     return tuple(f"{colour} {shape}" for colour, shape in colour_shape_pairs(split))
 
 
-def make_scene(index: int, *, seed: int, split: Split = "all") -> Scene:
-    """Return scene `index`, a function of (seed, split, index) alone.
+def make_scene(
+    index: int, *, seed: int, split: Split = "all", max_objects: int = MAX_OBJECTS
+) -> Scene:
+    """Return scene `index`, a function of (seed, split, index, max_objects) alone.
 
     "train" shows no held-out pair; in "test" the main object always is one and the others never
-    are; "all" draws from every pair. Raises ValueError for another split or a negative index.
+    are; "all" draws from every pair. Raises ValueError for another split, a negative index or a
+    number of objects outside 1…3.
     """
     _check_split(split)
     if index < 0:
         raise ValueError(f"The scene index is {index}; expected 0 or more.")
+    if not 1 <= max_objects <= MAX_OBJECTS:
+        raise ValueError(f"max_objects is {max_objects}; expected 1 to {MAX_OBJECTS}.")
     rng = keyed_rng("tiny world", seed, split, index, "scene")
-    count = pick(rng, _OBJECT_COUNTS)
+    count = min(pick(rng, _OBJECT_COUNTS), max_objects)
     pairs = [pick(rng, colour_shape_pairs(split))]
     while len(pairs) < count:
         pair = pick(rng, surrounding_pairs(split))
@@ -128,17 +138,23 @@ def make_scene(index: int, *, seed: int, split: Split = "all") -> Scene:
             pairs.append(pair)
     cells = list(pick(rng, _CELL_SETS))
     sizes: list[Size] = [pick(rng, SIZES) if count == 1 else "large", "small", "small"]
+    radii = SOLITARY_RADII if max_objects == 1 else RADII
     objects = tuple(
-        _make_object(rng, pair, size, cells.pop(int(rng.random() * len(cells))))
+        _make_object(rng, pair, size, cells.pop(int(rng.random() * len(cells))), radii[size])
         for pair, size in zip(pairs, sizes, strict=False)
     )
-    return Scene(seed=seed, split=split, index=index, objects=objects)
+    return Scene(seed=seed, split=split, index=index, max_objects=max_objects, objects=objects)
 
 
 def _make_object(
-    rng: np.random.Generator, pair: Pair, size: Size, cell: tuple[int, int]
+    rng: np.random.Generator,
+    pair: Pair,
+    size: Size,
+    cell: tuple[int, int],
+    radii: tuple[float, float],
 ) -> SceneObject:
     row, column = cell
+    radius = _between(rng, *radii)
     return SceneObject(
         colour=pair[0],
         shape=pair[1],
@@ -146,13 +162,16 @@ def _make_object(
         size=size,
         row=row,
         column=column,
-        centre=(
-            CELL_CENTRES[column] + _between(rng, -_CENTRE_JITTER, _CENTRE_JITTER),
-            CELL_CENTRES[row] + _between(rng, -_CENTRE_JITTER, _CENTRE_JITTER),
-        ),
-        radius=_between(rng, *RADII[size]),
+        centre=(_place(rng, column, radius), _place(rng, row, radius)),
+        radius=radius,
         tilt=_between(rng, -_LARGEST_TILT, _LARGEST_TILT),
     )
+
+
+def _place(rng: np.random.Generator, cell: int, radius: float) -> float:
+    """A centre near that of the cell, so that a large object stays within the picture."""
+    place = CELL_CENTRES[cell] + _between(rng, -_CENTRE_JITTER, _CENTRE_JITTER)
+    return min(max(place, radius), 1 - radius)
 
 
 def pick(rng: np.random.Generator, choices: Sequence[T]) -> T:

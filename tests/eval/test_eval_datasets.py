@@ -89,8 +89,14 @@ def test_a_folder_gives_its_tars_in_order_and_can_be_read_again(tmp_path: Path) 
 def test_samples_that_webdataset_loses_in_silence_are_an_error(
     tmp_path: Path, case: str, members: dict[str, bytes]
 ) -> None:
-    with pytest.raises(ValueError, match=r"0\.tar holds \d image files, but webdataset reads"):
+    with pytest.raises(ValueError, match=r"0\.tar holds \d pictures, but webdataset reads"):
         read_tar_dataset(write_tar(tmp_path / "0.tar", members))
+
+
+def test_further_image_files_of_a_sample_are_no_pictures_of_their_own(tmp_path: Path) -> None:
+    members = {"a.png": picture(1), "a.mask.png": picture(9), "a.cls": b"0"}
+    data = read_tar_dataset(write_tar(tmp_path / "0.tar", members), class_names=["x"])
+    assert shades(data) == [1]
 
 
 def test_samples_torn_by_interleaved_members_are_an_error(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from zoo.reinforced_data.sample import Sample
 from zoo.reinforced_data.shards import find_shards, write_shards
 from zoo.reinforced_data.teachers import Teacher, load_teacher
 from zoo.reinforced_data.tiny_world import class_names, scene_samples
-from zoo.reinforced_data.tiny_world.scene import Split
+from zoo.reinforced_data.tiny_world.scene import MAX_OBJECTS, Split
 
 CLASS_NAMES_FILE = "classnames.txt"
 _MOBILECLIP_POLICY = AugmentationPolicy()
@@ -38,6 +38,7 @@ def tiny_world(
     seed: int = 0,
     split: Split = "train",
     image_size: int = 64,
+    max_objects: int = MAX_OBJECTS,
     captions_per_scene: int = 3,
     caption_noise: float = 0.0,
     samples_per_shard: int = 1000,
@@ -50,6 +51,7 @@ def tiny_world(
         seed: the same seed gives the same bytes.
         split: "train" and "test" share no combination of colour and shape; "all" has every one.
         image_size: side of the pictures in pixels.
+        max_objects: largest number of objects in a scene; with 1 they are larger.
         captions_per_scene: wordings of each scene.
         caption_noise: probability that a caption is uninformative or wrong, as on the web.
         samples_per_shard: scenes a tar.
@@ -59,6 +61,7 @@ def tiny_world(
         seed=seed,
         split=split,
         image_size=image_size,
+        max_objects=max_objects,
         captions_per_scene=captions_per_scene,
         caption_noise=caption_noise,
     )

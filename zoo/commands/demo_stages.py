@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -16,7 +17,7 @@ from zoo.reinforced_data.tiny_world import CLASSIFICATION_TEMPLATES, candidate_c
 from zoo.training.recipes import Recipe, get_recipe
 
 MODEL = "mobileclip-tiny"
-TEACHER_SCENES = 16_000
+TEACHER_SCENES = 12_000
 STUDENT_SCENES = 4_000
 TEST_SCENES = 1_000
 CAPTION_NOISE = 0.5
@@ -64,20 +65,22 @@ class DemoFolder:
 
 
 def write_data(paths: DemoFolder) -> None:
-    """Shards for the teacher, for the students (fewer, with web-like captions) and for testing."""
+    """Shards for the teacher, for the students and for testing.
+
+    The teacher's scenes show every combination of colour and shape, as a large teacher has seen
+    most things; the students' are fewer, lack the combinations tested, and have captions as
+    unreliable as the web's.
+    """
     show_stage("writing the tiny world")
-    _once(paths.teacher_data, lambda to: data.tiny_world(to, scenes=TEACHER_SCENES, seed=1))
-    _once(
-        paths.student_data,
-        lambda to: data.tiny_world(
-            to, scenes=STUDENT_SCENES, seed=2, captions_per_scene=1, caption_noise=CAPTION_NOISE
-        ),
-    )
-    _once(paths.test_data, lambda to: data.tiny_world(to, scenes=TEST_SCENES, seed=3, split="test"))
+    world = partial(data.tiny_world, max_objects=1)
+    _once(paths.teacher_data, partial(world, scenes=TEACHER_SCENES, seed=1, split="all"))
+    students = partial(world, captions_per_scene=1, caption_noise=CAPTION_NOISE)
+    _once(paths.student_data, partial(students, scenes=STUDENT_SCENES, seed=2))
+    _once(paths.test_data, partial(world, scenes=TEST_SCENES, seed=3, split="test"))
 
 
 def train_teacher(paths: DemoFolder) -> None:
-    """The teacher learns from clean captions and from more scenes than the students get."""
+    """The teacher learns from clean captions and sees more samples than a student."""
     show_stage("training the teacher")
     recipe = replace(get_recipe("tiny-teacher"), data=str(paths.teacher_data))
     _train(replace(recipe, output=paths.run("teacher")))
