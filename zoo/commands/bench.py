@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from zoo.commands.console import console, status, table, weights_argument
+from zoo.commands.console import show_table, status, weights_argument
 from zoo.commands.demo_stages import (
     STUDENTS,
     DemoFolder,
@@ -59,7 +59,7 @@ def latency(
         )
         for row in measured:
             append_result(results, latency_record(model, row))
-        console().print(table(_COLUMNS, [_row(model.card.name, row) for row in measured]))
+        show_table(_COLUMNS, [_row(model.card.name, row) for row in measured])
         rows += measured
 
 
@@ -101,7 +101,7 @@ def reinforcement(*, folder: Path = Path("demo"), seeds: int = 3, quick: bool = 
         for student in STUDENTS:
             run = train_student(paths, student, seed)
             evaluate_run(paths, run, results)
-    console().print(table(_STUDENT_COLUMNS, _student_rows(read_results(results))))
+    show_table(_STUDENT_COLUMNS, _student_rows(read_results(results)))
 
 
 _STUDENT_COLUMNS = ("student", "top-1", "image → text R@1", "text → image R@1")

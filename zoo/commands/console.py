@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import sys
+import time
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -9,33 +12,44 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from zoo.models.load import PUBLISHED
 
-
-@cache
-def console() -> Console:
-    """Standard output; wide enough not to break tables when piped into a file."""
-    output = Console(soft_wrap=False, highlight=False)
-    return output if output.is_terminal else Console(width=160, highlight=False)
+_SECONDS_BETWEEN_LINES = 5.0
+_last_line: dict[str, float] = {}
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
-    """A plain table; every cell is shown as text, never read as markup."""
-    from rich.text import Text
-
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print a plain table; every cell is shown as text, never read as markup."""
     result = Table(box=None, pad_edge=False, show_header=any(columns))
     for column in columns:
         result.add_column(Text(column), overflow="fold")
     for row in rows:
         result.add_row(*(Text(str(cell)) for cell in row))
-    return result
+    _clear_progress()
+    _console().print(result)
+
+
+def heading(text: str) -> None:
+    """Print a rule with a title."""
+    _console().rule(Text(text), align="left")
 
 
 def status(line: str) -> None:
-    """Show progress on standard error: rewritten in place on a terminal, one line a call else."""
-    output = _errors()
-    output.print(line, end="\r" if output.is_terminal else "\n", markup=False, overflow="ellipsis")
+    """Show progress on standard error: rewritten in place on a terminal, else every few seconds."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[K{line}")
+    elif time.monotonic() - _last_line.get("time", -math.inf) >= _SECONDS_BETWEEN_LINES:
+        _last_line["time"] = time.monotonic()
+        sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def say(line: str) -> None:
+    """Print a line of text as it is, after clearing a progress line."""
+    _clear_progress()
+    _console().print(line, markup=False, soft_wrap=True)
 
 
 def duration(seconds: float) -> str:
@@ -51,6 +65,14 @@ def weights_argument(weights: str) -> str | Path | None:
     return weights if weights == PUBLISHED else Path(weights)
 
 
+def _clear_progress() -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
+
+
 @cache
-def _errors() -> Console:
-    return Console(stderr=True, highlight=False, no_color=True)
+def _console() -> Console:
+    """Standard output; wide enough not to break tables when piped into a file."""
+    output = Console(soft_wrap=False, highlight=False)
+    return output if output.is_terminal else Console(width=160, highlight=False)

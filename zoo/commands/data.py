@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from zoo.commands.console import console, duration, status
+from zoo.commands.console import duration, say, status
 from zoo.reinforced_data.augmentation import AugmentationPolicy
 from zoo.reinforced_data.captioners import (
     Captioner,
@@ -69,7 +69,7 @@ def tiny_world(
         _with_progress(samples, scenes), folder, samples_per_shard=samples_per_shard
     )
     (folder / CLASS_NAMES_FILE).write_text("\n".join(class_names()) + "\n", encoding="utf-8")
-    console().print(f"wrote {scenes} scenes in {len(shards)} shards to {folder}")
+    say(f"wrote {scenes} scenes in {len(shards)} shards to {folder}")
 
 
 def reinforce(
@@ -122,8 +122,8 @@ def reinforce(
         overwrite=overwrite,
     )
     for skipped in report.skipped:
-        console().print(f"skipped {skipped}", markup=False)
-    console().print(
+        say(f"skipped {skipped}")
+    say(
         f"wrote {len(report.written)} sidecars ({report.samples} samples, "
         f"{len(report.skipped)} of them unusable) in {duration(report.seconds)}; "
         f"kept {len(report.kept)} finished ones"

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from zoo.commands import bench
-from zoo.commands.console import console, duration
+from zoo.commands.console import duration, heading, say
 from zoo.commands.demo_report import RUNS, write_demo_report
 from zoo.commands.demo_stages import (
     MODEL,
@@ -15,7 +15,6 @@ from zoo.commands.demo_stages import (
     DemoFolder,
     evaluate_run,
     reinforce_student_data,
-    show_stage,
     train_student,
     train_teacher,
     write_data,
@@ -47,15 +46,15 @@ def demo(*, folder: Path = Path("demo"), fresh: bool = False) -> None:
     for run in RUNS:
         evaluate_run(paths, run, paths.results)
     _export(paths)
-    show_stage("report")
+    heading("report")
     report = write_demo_report(paths)
-    console().print(f"{report} is ready after {duration(time.monotonic() - start)}")
+    say(f"{report} is ready after {duration(time.monotonic() - start)}")
 
 
 def _export(paths: DemoFolder) -> None:
     """Core ML packages of the reinforced student, and the latency of its towers."""
     weights = str(paths.weights("reinforced"))
-    show_stage("exporting the reinforced student to Core ML")
+    heading("exporting the reinforced student to Core ML")
     export(MODEL, paths.root / "export", weights=weights, results=paths.results)
-    show_stage("timing the reinforced student")
+    heading("timing the reinforced student")
     bench.latency((MODEL,), weights=weights, rounds=LATENCY_ROUNDS, results=paths.results)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from zoo.commands import data
-from zoo.commands.console import console
+from zoo.commands.console import heading, say
 from zoo.commands.evaluate import evaluate
 from zoo.commands.train import TrainOptions, run_training
 from zoo.reinforced_data.tiny_world import CLASSIFICATION_TEMPLATES, candidate_captions
@@ -71,7 +71,7 @@ def write_data(paths: DemoFolder) -> None:
     most things; the students' are fewer, lack the combinations tested, and have captions as
     unreliable as the web's.
     """
-    show_stage("writing the tiny world")
+    heading("writing the tiny world")
     world = partial(data.tiny_world, max_objects=1)
     _once(paths.teacher_data, partial(world, scenes=TEACHER_SCENES, seed=1, split="all"))
     students = partial(world, captions_per_scene=1, caption_noise=CAPTION_NOISE)
@@ -81,14 +81,14 @@ def write_data(paths: DemoFolder) -> None:
 
 def train_teacher(paths: DemoFolder) -> None:
     """The teacher learns from clean captions and sees more samples than a student."""
-    show_stage("training the teacher")
+    heading("training the teacher")
     recipe = replace(get_recipe("tiny-teacher"), data=str(paths.teacher_data))
     _train(replace(recipe, output=paths.run("teacher")))
 
 
 def reinforce_student_data(paths: DemoFolder) -> None:
     """Store what the teacher knows of the students' shards beside them."""
-    show_stage("reinforcing the students' shards")
+    heading("reinforcing the students' shards")
     candidates = paths.root / "candidates.txt"
     candidates.write_text("\n".join(candidate_captions("train")) + "\n", encoding="utf-8")
     data.reinforce(
@@ -108,7 +108,7 @@ def train_student(paths: DemoFolder, student: Student, seed: int = 0) -> str:
     initial weights.
     """
     run = f"{student}-{seed}" if seed else student
-    show_stage(f"training the {student} student, seed {seed}")
+    heading(f"training the {student} student, seed {seed}")
     recipe = replace(get_recipe(f"tiny-{student}"), data=str(paths.student_data), seed=seed)
     _train(replace(recipe, output=paths.run(run)))
     return run
@@ -116,7 +116,7 @@ def train_student(paths: DemoFolder, student: Student, seed: int = 0) -> str:
 
 def evaluate_run(paths: DemoFolder, run: str, results: Path) -> None:
     """Zero-shot on combinations of colour and shape that no run was trained on."""
-    show_stage(f"evaluating {run}")
+    heading(f"evaluating {run}")
     evaluate(
         paths.test_data,
         model=MODEL,
@@ -128,14 +128,9 @@ def evaluate_run(paths: DemoFolder, run: str, results: Path) -> None:
     )
 
 
-def show_stage(name: str) -> None:
-    """Print a heading."""
-    console().rule(f"[bold]{name}", align="left")
-
-
 def _train(recipe: Recipe) -> None:
     if (recipe.output / "weights.safetensors").exists():
-        console().print(f"{recipe.output} is finished; kept", markup=False)
+        say(f"{recipe.output} is finished; kept")
         return
     run_training(TrainOptions(recipe=recipe, resume=True))
 
@@ -143,7 +138,7 @@ def _train(recipe: Recipe) -> None:
 def _once(folder: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a folder that appears when it is whole; keep one that is there."""
     if folder.exists():
-        console().print(f"{folder} is finished; kept", markup=False)
+        say(f"{folder} is finished; kept")
         return
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)

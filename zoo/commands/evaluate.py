@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from zoo.commands.console import console, duration, status, table, weights_argument
+from zoo.commands.console import duration, show_table, status, weights_argument
 from zoo.eval.datasets import read_tar_dataset
 from zoo.eval.evaluate import evaluate as run_evaluation
 from zoo.eval.evaluate import evaluation_record
@@ -51,7 +51,7 @@ def evaluate(
     for evaluation in evaluations:
         append_result(results, evaluation_record(loaded, dataset, evaluation, model_name=name))
         rows = [[name, f"{value:.2%}"] for name, value in evaluation.metrics.items()]
-        console().print(table([str(evaluation.protocol["task"]), ""], rows))
+        show_table([str(evaluation.protocol["task"]), ""], rows)
 
 
 def _show_progress(progress: Progress) -> None:

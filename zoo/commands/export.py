@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from zoo.commands.console import console, status, table, weights_argument
+from zoo.commands.console import say, show_table, status, weights_argument
 from zoo.eval.results import Record, append_result, result_record
 from zoo.export.coreml import DeploymentTarget, Precision, export_coreml
 from zoo.export.package_report import EXECUTED_BY, ExportReport, TowerReport
@@ -48,8 +48,8 @@ def export(
     for tower, outcome in towers.items():
         append_result(results, _record(report, tower, outcome))
     rows = [_row(outcome) for outcome in towers.values()]
-    console().print(table(["package", "MB", "relative L2", "cosine", "seconds"], rows))
-    console().print(f"compared by {EXECUTED_BY}", markup=False)
+    show_table(["package", "MB", "relative L2", "cosine", "seconds"], rows)
+    say(f"compared by {EXECUTED_BY}")
 
 
 def _record(report: ExportReport, tower: str, outcome: TowerReport) -> Record:

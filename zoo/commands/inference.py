@@ -8,7 +8,7 @@ from typing import Annotated
 import torch
 import tyro
 
-from zoo.commands.console import console, table, weights_argument
+from zoo.commands.console import say, show_table, weights_argument
 from zoo.models.checkpoint import write_state
 from zoo.models.image_text_model import ImageTextModel
 from zoo.models.load import PUBLISHED, load_model
@@ -42,8 +42,8 @@ def classify(
     for photo, row in zip(photos, probabilities.tolist(), strict=True):
         ranked = sorted(zip(row, names, strict=True), reverse=True)
         rows = [[f"{share:6.1%}", name] for share, name in ranked]
-        console().print(str(photo), style="bold", markup=False)
-        console().print(table(["", ""], rows))
+        say(str(photo))
+        show_table(["", ""], rows)
 
 
 def embed(
@@ -83,7 +83,7 @@ def embed(
     names = {"photos": "\n".join(map(str, photos)), "texts": "\n".join(text)}
     write_state(features, output, {"model": loaded.card.name, **names})
     shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in features.items())
-    console().print(f"wrote {output}: {shapes}", markup=False)
+    say(f"wrote {output}: {shapes}")
 
 
 def _check_photos(photos: tuple[Path, ...]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from zoo.commands.console import console, table
+from zoo.commands.console import say, show_table
 from zoo.models.card import ModelCard, Naming
 from zoo.models.convert import convert_weights
 from zoo.models.registry import get_card, list_models
@@ -16,8 +16,8 @@ from zoo.models.registry import get_card, list_models
 def show_models() -> None:
     """List every model with its size, published accuracy and the licence of its weights."""
     columns = ["name", "M parameters", "size", "ImageNet %", "38 sets %", "iPhone ms", "weights"]
-    console().print(table(columns, [_row(card) for card in list_models()]))
-    console().print("Figures are the authors' (`zoo info NAME` names the source); image + text.")
+    show_table(columns, [_row(card) for card in list_models()])
+    say("Figures are the authors' (`zoo info NAME` names the source); image + text.")
 
 
 def show_model(name: Annotated[str, tyro.conf.Positional]) -> None:
@@ -34,7 +34,7 @@ def show_model(name: Annotated[str, tyro.conf.Positional]) -> None:
         *_weight_rows(card),
         *_result_rows(card),
     ]
-    console().print(table(["", ""], rows))
+    show_table(["", ""], rows)
 
 
 def convert(
@@ -56,7 +56,7 @@ def convert(
         reparameterize: fold train-time branches.
     """
     convert_weights(source, target, model=model, naming=naming, reparameterize=reparameterize)
-    console().print(f"wrote {target}")
+    say(f"wrote {target}")
 
 
 def _row(card: ModelCard) -> list[Any]:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from zoo.commands.console import console, duration, status, table
+from zoo.commands.console import duration, say, show_table, status
 from zoo.eval.datasets import EvalDataset, read_tar_dataset
 from zoo.eval.evaluate import evaluate
 from zoo.models.image_text_model import ImageTextModel
@@ -52,7 +52,7 @@ def train(arguments: list[str]) -> None:
         args=rest,
     )
     result = run_training(options)
-    console().print(f"wrote {result.weights} after {result.steps} steps", markup=False)
+    say(f"wrote {result.weights} after {result.steps} steps")
 
 
 def run_training(options: TrainOptions) -> TrainResult:
@@ -95,10 +95,10 @@ def _show_progress(progress: Progress) -> None:
     status(line)
     if progress.evaluation:
         figures = ", ".join(f"{name} {value:.3f}" for name, value in progress.evaluation.items())
-        console().print(f"step {progress.step}: {figures}", markup=False)
+        say(f"step {progress.step}: {figures}")
 
 
 def _show_recipes() -> None:
     rows = [[name, (build.__doc__ or "").split("\n")[0]] for name, build in RECIPES.items()]
     sys.stdout.write("usage: zoo train RECIPE --field value …\n\n")
-    console().print(table(["recipe", "what it trains"], rows))
+    show_table(["recipe", "what it trains"], rows)
