@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+PIPE_CLOSED = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
 
@@ -40,26 +42,51 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `zoo ARGUMENTS…` and return the exit code."""
+    """Run `zoo ARGUMENTS…` and return the exit code.
+
+    A subcommand's `--help` and flags that it does not know raise SystemExit (0 and 2), as
+    argparse's do.
+    """
     try:
-        return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
-    except (ValueError, FileNotFoundError) as error:
-        sys.stderr.write(f"zoo: {error}\n")
+        _dispatch(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
+        return 0
+    except BrokenPipeError:
+        # `zoo list | head`: nobody reads on, and Python's last flush would complain of it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    except (ValueError, OSError) as error:
+        _complain(_sentence(error))
         return BAD_INPUT
     except KeyboardInterrupt:
-        sys.stderr.write("zoo: interrupted\n")
+        _complain("interrupted")
         return INTERRUPTED
 
 
-def _dispatch(arguments: list[str]) -> int:
+def _sentence(error: ValueError | OSError) -> str:
+    """Ours are sentences already; the operating system's name a file and a reason."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    path = error.filename2 or error.filename
+    return (
+        f"{'A file' if path is None else repr(str(path))} cannot be read or written "
+        f"({error.strerror}); check the path, its permissions and the space on the disk."
+    )
+
+
+def _complain(sentence: str) -> None:
+    progress_line_off = "\r\x1b[K" if sys.stderr.isatty() else ""
+    sys.stderr.write(f"{progress_line_off}zoo: {sentence}\n")
+
+
+def _dispatch(arguments: list[str]) -> None:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         sys.stdout.write(_overview())
-        return 0
+        return
     name, rest = _split(arguments)
     if name not in COMMANDS:
         raise ValueError(_unknown(name))
     _run(name, rest)
-    return 0
 
 
 def _split(arguments: list[str]) -> tuple[str, list[str]]:
@@ -91,6 +118,7 @@ def _overview() -> str:
 
 
 def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(name, COMMANDS, n=2)
+    group = [command for command in COMMANDS if command.startswith(f"{name} ")]
+    near = group or difflib.get_close_matches(name, COMMANDS, n=2)
     hint = f"did you mean {' or '.join(near)}?" if near else "`zoo --help` lists the commands."
     return f"Unknown command '{name}'; {hint}"

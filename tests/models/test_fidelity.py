@@ -25,21 +25,25 @@ from zoo.models.registry import get_card
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 TOLERANCE = 1e-5
 
-# Configurations of open_clip; the first MobileCLIP's S3, S4 and L/14 have MobileCLIP2's.
 OPEN_CLIP_NAMES = {
     "mobileclip-s1": "MobileCLIP-S1",
     "mobileclip-s2": "MobileCLIP-S2",
     "mobileclip-b": "MobileCLIP-B",
-    "mobileclip-b-lt": "MobileCLIP-B",
-    "mobileclip-s3": "MobileCLIP2-S3",
-    "mobileclip-s4": "MobileCLIP2-S4",
-    "mobileclip-l-14": "MobileCLIP2-L-14",
     "mobileclip2-s0": "MobileCLIP2-S0",
     "mobileclip2-s2": "MobileCLIP2-S2",
     "mobileclip2-b": "MobileCLIP2-B",
     "mobileclip2-s3": "MobileCLIP2-S3",
     "mobileclip2-s4": "MobileCLIP2-S4",
     "mobileclip2-l-14": "MobileCLIP2-L-14",
+}
+
+
+# Variants that differ from another in their weights alone.
+TWINS = {
+    "mobileclip-b-lt": "mobileclip-b",
+    "mobileclip-s3": "mobileclip2-s3",
+    "mobileclip-s4": "mobileclip2-s4",
+    "mobileclip-l-14": "mobileclip2-l-14",
 }
 
 
@@ -100,7 +104,7 @@ def peer(request: pytest.FixtureRequest) -> nn.Module:
 
 def as_the_original(name: str, peer: Any) -> None:
     """Give open_clip's ViT-B the first stem padding and epsilon that Apple trained it with."""
-    apple = name in ("mobileclip-b", "mobileclip-b-lt")
+    apple = name == "mobileclip-b"
     if peer.visual.trunk.__class__.__name__ != "VisionTransformer" or "-b" not in name:
         return
     peer.visual.trunk.patch_embed.backbone[0].conv.padding = (1, 1) if apple else (0, 0)
@@ -150,6 +154,15 @@ def test_every_variant_equals_open_clip_with_the_same_weights(
     assert relative_error(logits, expected) <= TOLERANCE
 
 
-def test_the_parity_test_covers_every_published_variant_but_the_one_open_clip_lacks() -> None:
+@pytest.mark.parametrize(("name", "twin"), TWINS.items())
+def test_a_twin_has_the_towers_of_the_variant_that_was_compared(name: str, twin: str) -> None:
+    card, other = get_card(name), get_card(twin)
+    assert (card.image, card.text, card.embed_dim) == (other.image, other.text, other.embed_dim)
+    assert card.weights is not None
+    assert other.weights is not None
+    assert card.weights.naming == other.weights.naming
+
+
+def test_the_parity_tests_cover_every_published_variant_but_the_one_open_clip_lacks() -> None:
     published = {card.name for card in list_models() if card.weights is not None}
-    assert published == OPEN_CLIP_NAMES.keys() | {"mobileclip-s0"}
+    assert published == OPEN_CLIP_NAMES.keys() | TWINS.keys() | {"mobileclip-s0"}

@@ -38,13 +38,14 @@ RUNS = ("teacher", "plain", "reinforced")
 _SHOWN_SCENES = 12
 _SHOWN_REINFORCED = 3
 _INTRODUCTION = """\
-Scenes of coloured shapes were rendered, a teacher was trained on clean captions, and its \
-knowledge was stored once beside the students' shards: recorded augmentations, its embeddings of \
-them, and synthetic captions. Two students with the same weights at the start then saw the same \
-number of the same samples. One learned from the captions that came with the pictures, half of \
-which say nothing or something wrong, as on the web. The other learned from what was stored.
+Scenes of coloured shapes were rendered, and a teacher was trained on clean captions of scenes \
+with every combination of colour and shape. What it knows of the students' scenes was stored once \
+beside their shards: recorded augmentations, its embeddings of them, and synthetic captions. Two \
+students with the same initial weights then saw the same number of the same samples. One learned \
+from the captions that came with the pictures, half of which say nothing or something wrong, as \
+on the web. The other learned from what was stored.
 
-All were evaluated on combinations of colour and shape that occur in no training scene."""
+All are evaluated on combinations of colour and shape that no scene of the students shows."""
 
 
 def write_demo_report(paths: DemoFolder) -> Path:

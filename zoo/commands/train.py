@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import tyro
 
 from zoo.commands.console import duration, say, show_table, status
@@ -58,6 +59,7 @@ def train(arguments: list[str]) -> None:
 def run_training(options: TrainOptions) -> TrainResult:
     """Train as `options` say, showing progress."""
     recipe = options.recipe
+    _check_device(options.device)
     model = build_model(recipe, options.device)
     return run_loop(
         recipe,
@@ -69,10 +71,22 @@ def run_training(options: TrainOptions) -> TrainResult:
     )
 
 
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # the latter from a torch without CUDA
+        raise ValueError(
+            f"The device '{device}' cannot be used on this machine; give cpu, or cuda where there "
+            "is an NVIDIA GPU and a torch built for it."
+        ) from error
+
+
 def _evaluation(options: TrainOptions) -> Evaluate | None:
     if options.validation is None:
         return None
     dataset = read_tar_dataset(options.validation, class_names=options.class_names)
+    if dataset.labels is not None and dataset.class_names is None:
+        raise ValueError(f"'{options.validation}' has labels; give --class-names their file.")
     return lambda model, _: _figures(model, dataset)
 
 
