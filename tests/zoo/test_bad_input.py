@@ -154,7 +154,6 @@ REFUSED = [
     (f"eval empty {RANDOM}", "There are no tars in empty"),
     (f"eval text.tar {RANDOM}", "text.tar is not a whole tar"),
     (f"eval world {TINY} --weights absent.pt", "No weights at 'absent.pt'"),
-    ("export mobileclip-tiny note.txt --weights none", "'note.txt' is a file; name a folder"),
     ("bench latency mobileclip-tiny --rounds 1", "1 rounds give no spread"),
 ]
 
@@ -218,14 +217,30 @@ def test_an_unreachable_hub_is_one_sentence_that_names_the_file(
     assert "huggingface.co/apple/MobileCLIP2-S0" in line
 
 
-def test_results_that_cannot_be_written_end_in_one_sentence(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("command", "fragment"),
+    [
+        (
+            f"eval world {RANDOM} --class-names world/classnames.txt --results empty",
+            "'empty' cannot be read or written (Is a directory)",
+        ),
+        ("export mobileclip-tiny note.txt --weights none", "'note.txt' is a file; name a folder"),
+    ],
+)
+def test_what_shows_only_after_some_progress_is_one_sentence_too(
+    command: str,
+    fragment: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(folder)
-    class_names = "--class-names world/classnames.txt"
-    assert main(shlex.split(f"eval world {RANDOM} {class_names} --results empty")) == 2
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("zoo: 'empty' cannot be read or written (Is a directory)")
+    before = snapshot(folder)
+    assert main(shlex.split(command)) == 2
+    *progress, last = capsys.readouterr().err.splitlines()
+    assert last.startswith(f"zoo: {fragment}")
+    assert not any("zoo:" in line for line in progress)
+    assert snapshot(folder) == before
 
 
 def test_training_does_not_write_over_an_earlier_run(
