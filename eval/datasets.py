@@ -109,7 +109,7 @@ def read_tar_dataset(
     for path in paths:
         for sample in read_samples(path):
             labels.append(_label(sample, path))
-            captions.append(_captions(sample))
+            captions.append(_captions(sample, path))
     name = name or (str(shards) if isinstance(shards, str | Path) else str(paths[0].parent))
     return EvalDataset(
         name=name,
@@ -132,7 +132,7 @@ def read_class_names(source: str | Path | Sequence[str]) -> tuple[str, ...]:
         path = Path(source)
         if not path.is_file():
             raise FileNotFoundError(f"{path} does not exist: give a file with one name a line.")
-        names = path.read_text(encoding="utf-8").rstrip().splitlines()
+        names = _decode(path.read_bytes(), str(path)).rstrip().splitlines()
     else:
         path, names = "the list of class names", list(source)
     stripped = tuple(name.strip() for name in names)
@@ -257,12 +257,20 @@ def _label(sample: TarSample, shard: Path) -> int | None:
         ) from error
 
 
-def _captions(sample: TarSample) -> tuple[str, ...] | None:
+def _captions(sample: TarSample, shard: Path) -> tuple[str, ...] | None:
     text = sample.get("txt")
     if text is None:
         return None
-    lines = (line.strip() for line in text.decode("utf-8").splitlines())
+    name = f"{shard}: {sample['__key__']}.txt"
+    lines = (line.strip() for line in _decode(text, name).splitlines())
     return tuple(line for line in lines if line)
+
+
+def _decode(text: bytes, name: str) -> str:
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name} is not utf-8 text: save it as utf-8.") from error
 
 
 def _all_or_none(

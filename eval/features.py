@@ -125,6 +125,8 @@ def _encode_all(
     batch_size: int,
     progress: ProgressCallback | None,
 ) -> Tensor:
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; give at least 1.")
     features: list[Tensor] = []
     done, start = 0, time.perf_counter()
     with evaluation_mode(model):

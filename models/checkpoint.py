@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -94,7 +95,11 @@ def save_weights(model: ImageTextModel, path: str | os.PathLike[str]) -> None:
 
 
 def write_state(state: StateDict, path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Write tensors under a temporary name and rename: .safetensors, or a PyTorch .pt file."""
+    """Write tensors under a temporary name and rename: .safetensors, or a PyTorch .pt file.
+
+    Raises ValueError for another suffix and OSError when the file cannot be written whole.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     if path.suffix not in (".safetensors", ".pt"):
@@ -102,11 +107,16 @@ def write_state(state: StateDict, path: Path, metadata: dict[str, str] | None = 
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {key: value.detach().cpu().contiguous() for key, value in state.items()}
     temporary = path.with_name(f".{path.name}.tmp")
-    if path.suffix == ".safetensors":
-        save_file(state, temporary, metadata=metadata)
-    else:
-        torch.save(state, temporary)
-    os.replace(temporary, path)
+    try:
+        if path.suffix == ".safetensors":
+            save_file(state, temporary, metadata=metadata)
+        else:
+            torch.save(state, temporary)
+        os.replace(temporary, path)
+    except (SafetensorError, RuntimeError) as error:
+        raise OSError(errno.EIO, f"writing failed: {error}", str(path)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def weights_sha256(module: nn.Module) -> str:

@@ -19,8 +19,8 @@ def published_weights(card: ModelCard) -> Path:
     weights = card.weights
     if weights is None:
         raise ValueError(
-            f"{card.name} has no published weights; pass weights=None for random ones or the path "
-            "of a file."
+            f"{card.name} has no published weights; give the path of a file, or None (on the "
+            "command line: --weights none) for random ones."
         )
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -31,5 +31,6 @@ def published_weights(card: ModelCard) -> Path:
         raise FileNotFoundError(
             f"The published weights '{weights.filename}' of {card.name} are not in the local cache "
             f"and could not be fetched from huggingface.co/{weights.repository}; go online, or "
-            f"pass weights='path/to/{weights.filename}', or weights=None for random ones."
+            f"pass weights='path/to/{weights.filename}' (on the command line: --weights path), or "
+            "None for random ones."
         ) from error

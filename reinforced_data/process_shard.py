@@ -49,12 +49,13 @@ class Reinforcement:
             raise ValueError(
                 f"The teachers are {names}; give at least one, each with its own name."
             )
-        if self.augmentations < 1 or self.batch_size < 1:
-            raise ValueError("augmentations and batch_size must be at least 1.")
+        for name in ("augmentations", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; give at least 1.")
         if (self.captioner is None) != (self.captions == 0) or self.captions < 0:
             raise ValueError(
-                f"captions={self.captions} with captioner={self.captioner}; give a captioner and "
-                "how many captions a picture it makes, or neither."
+                f"captions is {self.captions} {'with' if self.captioner else 'without'} a "
+                "captioner; give a captioner and how many captions a picture it makes, or neither."
             )
         if self.storage not in STORAGES:
             raise ValueError(f"storage is {self.storage!r}; give one of {', '.join(STORAGES)}.")

@@ -254,6 +254,16 @@ def test_writing_leaves_no_half_file(
     with pytest.raises(OSError, match="No space left"):
         save_weights(model, target)
     assert target.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_target_that_is_a_folder_leaves_no_temporary_file(
+    model: ImageTextModel, tmp_path: Path
+) -> None:
+    (tmp_path / "weights.safetensors").mkdir()
+    with pytest.raises(OSError, match="weights"):
+        save_weights(model, tmp_path / "weights.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["weights.safetensors"]
 
 
 def test_apple_naming_refuses_what_it_cannot_hold(tmp_path: Path, model: ImageTextModel) -> None:

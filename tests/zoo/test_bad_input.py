@@ -80,7 +80,21 @@ def snapshot(folder: Path) -> Snapshot:
     }
 
 
+RANDOM_TEACHER = "--teacher zoo:mobileclip-tiny@good.safetensors"
 REFUSED = [
+    ("reinforce world", "There is no teacher; give one"),
+    (f"reinforce world {RANDOM_TEACHER} --captions 0", "--captions is 0; give at least 1"),
+    (f"reinforce world {RANDOM_TEACHER} --augmentations 0", "--augmentations is 0"),
+    ("bench latency", "There is nothing to time"),
+    (
+        f"eval world {TINY} --weights good.safetensors --class-names latin.txt",
+        "latin.txt is not utf-8 text",
+    ),
+    (
+        f"eval world {TINY} --weights good.safetensors --class-names world/classnames.txt "
+        "--batch-size 0",
+        "batch_size is 0; give at least 1",
+    ),
     # models and weights
     ("info mobileclip-s9", "Unknown model 'mobileclip-s9'; did you mean mobileclip-s"),
     ("classify photo.jpg --labels dog --model mobilclip-tiny", "did you mean mobileclip-tiny"),
@@ -186,7 +200,6 @@ def test_bad_input_is_refused_in_one_sentence(
         (f"convert good.safetensors out.pt {TINY} --naming timm", "'timm'"),
         (f"{PLAIN} --output out --frobnicate 3", "--frobnicate"),
         (f"{PLAIN} --output out --batch-size many", "'many'"),
-        ("reinforce world", "--teacher"),
         ("eval world", "--model"),
     ],
 )

@@ -33,6 +33,10 @@ def zoo(*arguments: object) -> None:
     assert main([str(argument) for argument in arguments]) == 0
 
 
+def flags(name: str, values: list[str]) -> list[str]:
+    return [word for value in values for word in (name, value)]
+
+
 def json_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
@@ -70,7 +74,7 @@ def test_embed_writes_the_features_that_the_model_gives(photo: Path, weights: Pa
     """Also: a missing folder is made, and the file says what is in it."""
     output = Path("new/folder/features.safetensors")
     texts = ["a dog", "a red circle"]
-    zoo("embed", photo, "--text", *texts, "--output", output, *TINY, "--weights", weights)
+    zoo("embed", photo, *flags("--text", texts), "--output", output, *TINY, "--weights", weights)
 
     model = load_model("mobileclip-tiny", weights=weights)
     with torch.no_grad():
@@ -90,7 +94,7 @@ def test_embed_writes_the_features_that_the_model_gives(photo: Path, weights: Pa
 def test_a_text_longer_than_the_context_is_cut_and_ends_properly(weights: Path) -> None:
     """The context of 32 tokens holds 30 short words between its start and its end."""
     texts = ["dog " * count for count in (29, 30, 31, 500)]
-    zoo("embed", "--text", *texts, "--output", "f.safetensors", *TINY, "--weights", weights)
+    zoo("embed", *flags("--text", texts), "--output", "f.safetensors", *TINY, "--weights", weights)
     shorter, full, longer, longest = load_file("f.safetensors")["text_features"]
     assert torch.equal(full, longer)
     assert torch.equal(full, longest)

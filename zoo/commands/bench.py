@@ -47,7 +47,8 @@ def latency(
         batch_size: pictures or texts at once.
         results: file that the JSON lines are appended to.
     """
-    rows: list[LatencyRow] = []
+    if not models:
+        raise ValueError("There is nothing to time; give names of `zoo list`.")
     for name in models:
         model = load_model(name, weights=weights_argument(weights), reparameterize=False)
         measured = measure_latency(
@@ -60,7 +61,6 @@ def latency(
         for row in measured:
             append_result(results, latency_record(model, row))
         show_table(_COLUMNS, [_row(model.card.name, row) for row in measured])
-        rows += measured
 
 
 _COLUMNS = ("model", "tower", "variant", "p50 ms", "p90 ms", "CPU ms", "M params", "G MACs", "MB")

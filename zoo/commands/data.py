@@ -76,7 +76,7 @@ def reinforce(
     shards: Annotated[str, tyro.conf.Positional],
     /,
     *,
-    teacher: tuple[str, ...],
+    teacher: tyro.conf.UseAppendAction[tuple[str, ...]],
     captioner: Literal["retrieval", "none"] = "retrieval",
     candidates: Path | None = None,
     captions: int = 5,
@@ -94,7 +94,7 @@ def reinforce(
 
     Args:
         shards: a folder, a glob, a brace pattern or one tar.
-        teacher: one or more of [NAME=]zoo:MODEL[@WEIGHTS] or [NAME=]open_clip:MODEL@TAG.
+        teacher: [NAME=]zoo:MODEL[@WEIGHTS] or [NAME=]open_clip:MODEL@TAG; repeat for several.
         captioner: "retrieval" lets the first teacher choose among candidate sentences.
         candidates: text file with one sentence a line; by default the shards' own captions.
         captions: synthetic captions a picture.
@@ -106,6 +106,11 @@ def reinforce(
         on_error: what an unusable sample does: end the run, or be marked and listed.
         overwrite: make finished sidecars anew.
     """
+    if not teacher:
+        raise ValueError("There is no teacher; give one, e.g. --teacher zoo:mobileclip2-s0.")
+    for name, value in (("captions", captions), ("augmentations", augmentations)):
+        if value < 1:
+            raise ValueError(f"--{name} is {value}; give at least 1 (or --captioner none).")
     teachers = [load_teacher(spec) for spec in teacher]
     report = run_engine(
         shards,

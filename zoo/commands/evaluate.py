@@ -27,7 +27,7 @@ def evaluate(
     weights: str = "published",
     name: str | None = None,
     class_names: Path | None = None,
-    template: tuple[str, ...] = DEFAULT_TEMPLATES,
+    template: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
     batch_size: int = 64,
     results: Path = RESULTS,
 ) -> None:
@@ -39,19 +39,23 @@ def evaluate(
         weights: "published", "none" (random) or a file.
         name: what the results call the model, when its own name would not tell runs apart.
         class_names: text file with one class name a line.
-        template: sentences around a class name, {} in its place.
+        template: sentence around a class name, {} in its place; repeat for several.
         batch_size: pictures encoded at once.
         results: file that the JSON lines are appended to.
     """
     dataset = read_tar_dataset(data, class_names=class_names)
     loaded = load_model(model, weights=weights_argument(weights))
     evaluations = run_evaluation(
-        loaded, dataset, templates=template, batch_size=batch_size, progress=_show_progress
+        loaded,
+        dataset,
+        templates=template or DEFAULT_TEMPLATES,
+        batch_size=batch_size,
+        progress=_show_progress,
     )
     for evaluation in evaluations:
-        append_result(results, evaluation_record(loaded, dataset, evaluation, model_name=name))
         rows = [[name, f"{value:.2%}"] for name, value in evaluation.metrics.items()]
         show_table([str(evaluation.protocol["task"]), ""], rows)
+        append_result(results, evaluation_record(loaded, dataset, evaluation, model_name=name))
 
 
 def _show_progress(progress: Progress) -> None:

@@ -45,11 +45,11 @@ def export(
         minimum_deployment_target=minimum_deployment_target,
     )
     towers = {"image": report.image, "text": report.text}
-    for tower, outcome in towers.items():
-        append_result(results, _record(report, tower, outcome))
     rows = [_row(outcome) for outcome in towers.values()]
     show_table(["package", "MB", "relative L2", "cosine", "seconds"], rows)
     say(f"compared by {EXECUTED_BY}")
+    for tower, outcome in towers.items():
+        append_result(results, _record(report, tower, outcome))
 
 
 def _record(report: ExportReport, tower: str, outcome: TowerReport) -> Record:

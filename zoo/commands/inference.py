@@ -51,7 +51,7 @@ def embed(
     /,
     *,
     output: Path,
-    text: tuple[str, ...] = (),
+    text: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
     model: str = DEFAULT_MODEL,
     weights: str = PUBLISHED,
 ) -> None:
@@ -63,7 +63,7 @@ def embed(
     Args:
         photos: image files.
         output: the .safetensors file to write.
-        text: texts to embed.
+        text: a text to embed; repeat for several.
         model: a name of `zoo list`.
         weights: "published", "none" (random) or a file.
     """
