@@ -41,7 +41,13 @@ class Killed(Exception):
 
 
 def killed_recipe(output: Path) -> Recipe:
-    return toy_recipe(output, task="reinforced", distillation_weight=0.5, samples_seen=160)
+    return toy_recipe(
+        output,
+        task="reinforced",
+        distillation_weight=0.5,
+        samples_seen=160,
+        channels_last=True,
+    )
 
 
 def run(recipe: Recipe, *, resume: bool = False, stop_after: int | None = None) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tiny_shards import make_samples, random_teacher
 from toy_batches import toy_recipe
 
@@ -80,3 +81,18 @@ def test_the_loader_gives_the_reinforced_task_what_it_needs(shards: Path, tmp_pa
     losses = task(next(iter(loader)))
     assert losses.keys() == {"contrastive_loss", "distillation_loss"}
     assert all(loss.isfinite() for loss in losses.values())
+
+
+def test_channels_last_is_refused_where_torch_would_corrupt_memory(tmp_path: Path) -> None:
+    recipe = toy_recipe(tmp_path, model="mobileclip-s0", channels_last=True)
+    with pytest.raises(ValueError, match="channels_last cannot be used for mobileclip-s0"):
+        build_model(recipe)
+
+
+def test_channels_last_changes_the_order_in_memory_and_no_value(tmp_path: Path) -> None:
+    plain = build_model(toy_recipe(tmp_path))
+    ordered = build_model(toy_recipe(tmp_path, channels_last=True))
+    name = "image_encoder.stem.0.conv_kxk.0.conv.weight"
+    weight = ordered.get_parameter(name)
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(weight, plain.get_parameter(name))
