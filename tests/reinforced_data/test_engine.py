@@ -273,7 +273,7 @@ def test_settings_that_contradict_each_other_are_refused(run: Run, shards: list[
         run(shards, captions=0)
     with pytest.raises(ValueError, match="each with its own name"):
         run(shards, teachers=[])
-    with pytest.raises(ValueError, match="must be at least 1"):
+    with pytest.raises(ValueError, match="augmentations is 0; give at least 1"):
         run(shards, augmentations=0)
     with pytest.raises(ValueError, match="storage is 'int4'"):
         run(shards, storage="int4")

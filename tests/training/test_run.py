@@ -15,6 +15,7 @@ import torch
 from tiny_shards import make_samples, random_teacher
 from toy_batches import toy_recipe
 
+from zoo.reinforced_data.augmentation import AugmentationPolicy
 from zoo.reinforced_data.captioners import RetrievalCaptioner
 from zoo.reinforced_data.engine import reinforce
 from zoo.reinforced_data.shards import write_shards
@@ -81,6 +82,22 @@ def test_the_loader_gives_the_reinforced_task_what_it_needs(shards: Path, tmp_pa
     losses = task(next(iter(loader)))
     assert losses.keys() == {"contrastive_loss", "distillation_loss"}
     assert all(loss.isfinite() for loss in losses.values())
+
+
+def test_plain_training_draws_from_the_augmentation_of_its_recipe(
+    shards: Path, tmp_path: Path
+) -> None:
+    whole = AugmentationPolicy(scale=(1.0, 1.0), ratio=(1.0, 1.0), num_ops=0)
+    changes = {"data": str(shards), "batch_size": 4}
+    strong = toy_recipe(tmp_path, **changes)
+    gentle = toy_recipe(tmp_path, augmentation=whole, **changes)
+    model = build_model(strong)
+    cropped, uncropped = (
+        next(iter(build_loader(recipe, model)))["image"] for recipe in (strong, gentle)
+    )
+    again = next(iter(build_loader(replace(gentle, seed=gentle.seed), model)))["image"]
+    assert not torch.equal(cropped, uncropped)
+    assert torch.equal(again, uncropped)
 
 
 def test_channels_last_is_refused_where_torch_would_corrupt_memory(tmp_path: Path) -> None:
