@@ -9,7 +9,7 @@ import os
 import pickle
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +89,7 @@ def save_weights(model: ImageTextModel, path: str | os.PathLike[str]) -> None:
     metadata = {
         "format": "zoo",
         "model": model.card.name,
-        "preprocessing": json.dumps(_preprocessing_to_json(model.preprocessing)),
+        "preprocessing": json.dumps(asdict(model.preprocessing)),
     }
     write_state(model.state_dict(), Path(path), metadata)
 
@@ -270,19 +270,6 @@ def _preprocessing_from_open_clip(config: dict[str, Any], path: Path) -> Preproc
     )
 
 
-def _preprocessing_to_json(preprocessing: Preprocessing) -> dict[str, Any]:
-    return {
-        "image_size": preprocessing.image_size,
-        "mean": preprocessing.mean,
-        "std": preprocessing.std,
-        "interpolation": preprocessing.interpolation,
-    }
-
-
 def _preprocessing_from_json(settings: dict[str, Any]) -> Preprocessing:
-    return Preprocessing(
-        image_size=settings["image_size"],
-        mean=tuple(settings["mean"]),
-        std=tuple(settings["std"]),
-        interpolation=settings["interpolation"],
-    )
+    pairs: dict[str, Any] = {"mean": tuple(settings["mean"]), "std": tuple(settings["std"])}
+    return Preprocessing(**{**settings, **pairs})

@@ -56,6 +56,12 @@ class Preprocessing:
     std: tuple[float, float, float] = UNIT_STD
     interpolation: Interpolation = "bilinear"
 
+    def __post_init__(self) -> None:
+        if self.interpolation not in _RESAMPLING:
+            raise ValueError(
+                f"The interpolation is '{self.interpolation}'; give {' or '.join(_RESAMPLING)}."
+            )
+
     def __call__(self, source: ImageSource) -> Tensor:
         """Return `source` as float32 (3, image_size, image_size).
 

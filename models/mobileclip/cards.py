@@ -149,6 +149,7 @@ def _mobileclip2(
 
 
 _L14_NOTE = "the published 304.3 M image parameters are 303.97 M in timm and open_clip"
+_INFERRED = "the preprocessing is MobileCLIP2's of the same size; only mean and std were published"
 
 _TINY = ModelCard(
     name="mobileclip-tiny",
@@ -238,7 +239,9 @@ CARDS: tuple[ModelCard, ...] = (
         _MCI3,
         _LARGE_TEXT,
         _openai(256),
-        _results((125.1, 123.6), (8.0, 6.6), 78.3, 66.3, (77.94, 93.10), (51.29, 68.82)),
+        _results(
+            (125.1, 123.6), (8.0, 6.6), 78.3, 66.3, (77.94, 93.10), (51.29, 68.82), note=_INFERRED
+        ),
         file="mobileclip_s3.pt",
         naming="open_clip",
     ),
@@ -247,7 +250,9 @@ CARDS: tuple[ModelCard, ...] = (
         _MCI4,
         _LARGE_TEXT,
         _openai(256),
-        _results((321.6, 123.6), (19.6, 6.6), 79.4, 68.1, (79.50, 94.90), (52.14, 70.28)),
+        _results(
+            (321.6, 123.6), (19.6, 6.6), 79.4, 68.1, (79.50, 94.90), (52.14, 70.28), note=_INFERRED
+        ),
         file="mobileclip_s4.pt",
         naming="open_clip",
     ),
@@ -263,7 +268,7 @@ CARDS: tuple[ModelCard, ...] = (
             66.9,
             (75.20, 91.30),
             (47.60, 66.46),
-            note=_L14_NOTE,
+            note=f"{_L14_NOTE}; {_INFERRED}",
         ),
         file="mobileclip_l14.pt",
         naming="open_clip",

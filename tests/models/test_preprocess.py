@@ -160,6 +160,11 @@ def test_damaged_pictures_never_raise_anything_but_value_errors() -> None:
                 assert str(error).endswith(".")
 
 
+def test_another_interpolation_is_refused() -> None:
+    with pytest.raises(ValueError, match="interpolation is 'random'; give bilinear or bicubic"):
+        Preprocessing(image_size=32, interpolation="random")  # pyright: ignore[reportArgumentType]
+
+
 def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="No image at"):
         PREPROCESSING(tmp_path / "absent.jpg")

@@ -62,7 +62,7 @@ def convert(
 def _row(card: ModelCard) -> list[Any]:
     results = card.results
     if results is None:
-        return [card.name, "1.1", card.image_size, "", "", "", "none: train it yourself"]
+        return [card.name, "", card.image_size, "", "", "", "none: train it yourself"]
     return [
         card.name,
         f"{results.image_parameters_millions} + {results.text_parameters_millions}",
