@@ -35,7 +35,7 @@ def scene_samples(
     captions_per_scene: int = 3,
     caption_noise: float = 0.0,
 ) -> Iterator[Sample]:
-    """Yield scenes 0 to `count` - 1 of (seed, split); a longer run begins with the shorter one.
+    """Return scenes 0 to `count` - 1 of (seed, split); a longer run begins with the shorter one.
 
     `image` is a PNG of `image_size` pixels a side, `label` the index of the main object's class in
     `class_names()` (all 64, whatever the split). `extra` holds `mask.png` (0 background, i + 1
@@ -47,10 +47,18 @@ def scene_samples(
             f"count is {count} and captions_per_scene {captions_per_scene}; "
             "expected at least 1 of each."
         )
-    for index in range(count):
-        scene = make_scene(index, seed=seed, split=split, max_objects=max_objects)
-        captions = scene_captions(scene, captions_per_scene, caption_noise=caption_noise)
-        yield _sample(scene, captions, image_size)
+    # Not a generator function: it would find a bad value only when the first sample is asked for.
+    scenes = (
+        make_scene(index, seed=seed, split=split, max_objects=max_objects) for index in range(count)
+    )
+    return (
+        _sample(
+            scene,
+            scene_captions(scene, captions_per_scene, caption_noise=caption_noise),
+            image_size,
+        )
+        for scene in scenes
+    )
 
 
 def _sample(scene: Scene, captions: tuple[str, ...], image_size: int) -> Sample:

@@ -86,6 +86,7 @@ REFUSED = [
     (f"reinforce world {RANDOM_TEACHER} --captions 0", "--captions is 0; give at least 1"),
     (f"reinforce world {RANDOM_TEACHER} --augmentations 0", "--augmentations is 0"),
     ("bench latency", "There is nothing to time"),
+    ("data tiny-world new --scenes 0", "count is 0"),
     (
         f"eval world {TINY} --weights good.safetensors --class-names latin.txt",
         "latin.txt is not utf-8 text",
