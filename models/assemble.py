@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Literal
 
@@ -33,6 +34,15 @@ def assemble(card: ModelCard, checkpoint: Checkpoint) -> tuple[ImageTextModel, F
     model.load_state_dict(state, strict=True, assign=True)
     model.set_preprocessing(checkpoint.preprocessing or card.preprocessing)
     return model, form
+
+
+def require_train_time(form: Form, source: str | os.PathLike[str]) -> None:
+    """Raise ValueError for weights of `source` whose train-time branches are gone."""
+    if form != "train-time":
+        raise ValueError(
+            f"'{source}' is already reparameterized and its train-time branches cannot be "
+            "recovered; ask for reparameterize=True or give the train-time checkpoint."
+        )
 
 
 def export_state(model: ImageTextModel, naming: Naming) -> StateDict:

@@ -9,7 +9,7 @@ import os
 import pickle
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,16 +153,13 @@ def detect_naming(checkpoint: Checkpoint) -> Naming:
 
 
 def _read_folder(folder: Path) -> Checkpoint:
-    file = _weights_inside(folder)
-    checkpoint = read_checkpoint(file)
+    checkpoint = read_checkpoint(_weights_inside(folder))
     config_path = folder / OPEN_CLIP_CONFIG
     if not config_path.exists():
         return checkpoint
     config = _read_config(config_path)
-    return Checkpoint(
-        source=str(file),
-        state=checkpoint.state,
-        written_for=checkpoint.written_for,
+    return replace(
+        checkpoint,
         preprocessing=_preprocessing_from_open_clip(config, config_path),
         open_clip_config=config.get("model_cfg"),
     )

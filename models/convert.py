@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from zoo.models.assemble import assemble, export_state
+from zoo.models.assemble import assemble, export_state, require_train_time
 from zoo.models.card import Naming
 from zoo.models.checkpoint import read_checkpoint, save_weights, write_state
 from zoo.models.registry import get_card
@@ -30,11 +30,8 @@ def convert_weights(
     """
     card = get_card(model)
     converted, form = assemble(card, read_checkpoint(source))
-    if form != "train-time" and not reparameterize:
-        raise ValueError(
-            f"'{source}' is already reparameterized and its train-time branches cannot be "
-            "recovered; ask for reparameterized weights or give the train-time checkpoint."
-        )
+    if not reparameterize:
+        require_train_time(form, source)
     if naming == "zoo":
         save_weights(converted.reparameterize() if reparameterize else converted, target)
         return

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from zoo.models.assemble import assemble
+from zoo.models.assemble import assemble, require_train_time
 from zoo.models.card import ModelCard
 from zoo.models.checkpoint import Checkpoint, read_checkpoint
 from zoo.models.hub import published_weights
@@ -47,16 +47,12 @@ def load_model(
     """
     card = get_card(name)
     if weights is None:
-        model, trainable = build_model(card).eval(), True
+        model = build_model(card).eval()
     else:
         path = published_weights(card) if weights == PUBLISHED else weights
         model, form = assemble(card, _as_float(read_checkpoint(path), dtype))
-        trainable = form == "train-time"
-        if not (trainable or reparameterize):
-            raise ValueError(
-                f"'{path}' is already reparameterized and its train-time branches cannot be "
-                "recovered; pass reparameterize=True or the train-time checkpoint."
-            )
+        if not reparameterize:
+            require_train_time(form, path)
     if image_size is not None:
         _resize(model, card, image_size)
     if reparameterize:

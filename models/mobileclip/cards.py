@@ -7,6 +7,8 @@ figures: its README (parameters, latency, ImageNet, 38-set average) and its `res
 
 from __future__ import annotations
 
+from functools import partial
+
 from zoo.models.card import (
     ImageEncoderConfig,
     ModelCard,
@@ -19,8 +21,11 @@ from zoo.models.card import (
 from zoo.models.preprocess import OPENAI_MEAN, OPENAI_STD, Interpolation, Preprocessing
 
 _SOURCE = "apple/ml-mobileclip README and results/*.jsonl, commit 4144bb1"
-_V1_PAPER = "https://arxiv.org/abs/2311.17049"
-_V2_PAPER = "https://arxiv.org/abs/2508.20691"
+# Family -> (paper, training data).
+_RELEASES = {
+    "MobileCLIP": ("https://arxiv.org/abs/2311.17049", "DataCompDR-1B"),
+    "MobileCLIP2": ("https://arxiv.org/abs/2508.20691", "DFNDR-2B"),
+}
 
 _ATTENTION: tuple[TextBlock, ...] = ("attention",)
 _HYBRID_TEXT = TextEncoderConfig(
@@ -97,7 +102,8 @@ def _results(
     )
 
 
-def _mobileclip(
+def _card(
+    family: str,
     variant: str,
     image: ImageEncoderConfig,
     text: TextEncoderConfig,
@@ -105,48 +111,27 @@ def _mobileclip(
     results: PublishedResults,
     *,
     file: str,
-    naming: Naming = "apple",
+    naming: Naming,
     aliases: tuple[str, ...] = (),
 ) -> ModelCard:
+    paper, training_data = _RELEASES[family]
     return ModelCard(
-        name=f"mobileclip-{variant.lower()}",
-        family="MobileCLIP",
-        paper=_V1_PAPER,
-        summary=f"MobileCLIP-{variant}, trained on DataCompDR-1B",
+        name=f"{family}-{variant}".lower(),
+        family=family,
+        paper=paper,
+        summary=f"{family}-{variant}, trained on {training_data}",
         embed_dim=text.width,
         image=image,
         text=text,
         preprocessing=preprocessing,
-        weights=_weights(f"MobileCLIP-{variant}", file, naming),
+        weights=_weights(f"{family}-{variant}", file, naming),
         results=results,
         aliases=aliases,
     )
 
 
-def _mobileclip2(
-    variant: str,
-    image: ImageEncoderConfig,
-    text: TextEncoderConfig,
-    preprocessing: Preprocessing,
-    results: PublishedResults,
-    *,
-    file: str,
-    aliases: tuple[str, ...] = (),
-) -> ModelCard:
-    return ModelCard(
-        name=f"mobileclip2-{variant.lower()}",
-        family="MobileCLIP2",
-        paper=_V2_PAPER,
-        summary=f"MobileCLIP2-{variant}, trained on DFNDR-2B",
-        embed_dim=text.width,
-        image=image,
-        text=text,
-        preprocessing=preprocessing,
-        weights=_weights(f"MobileCLIP2-{variant}", file, "open_clip"),
-        results=results,
-        aliases=aliases,
-    )
-
+_mobileclip = partial(_card, "MobileCLIP", naming="apple")
+_mobileclip2 = partial(_card, "MobileCLIP2", naming="open_clip")
 
 _L14_NOTE = "the published 304.3 M image parameters are 303.97 M in timm and open_clip"
 _INFERRED = "the preprocessing is MobileCLIP2's of the same size; only mean and std were published"
@@ -154,7 +139,7 @@ _INFERRED = "the preprocessing is MobileCLIP2's of the same size; only mean and 
 _TINY = ModelCard(
     name="mobileclip-tiny",
     family="MobileCLIP",
-    paper=_V1_PAPER,
+    paper=_RELEASES["MobileCLIP"][0],
     summary="1 M parameters for tests and the demo: MobileCLIP-S0's parts in small",
     embed_dim=128,
     image=ImageEncoderConfig(
