@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from zoo.reinforced_data.augmentation import AugmentationPolicy
+from zoo.reinforced_data.augmentation.policy import AugmentationPolicy
 
 TaskName = Literal["contrastive", "reinforced"]
 Precision = Literal["float32"]

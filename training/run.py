@@ -8,7 +8,7 @@ from torch import nn
 from zoo.models.image_text_model import ImageTextModel
 from zoo.models.load import load_model
 from zoo.models.tokenizer import Tokenizer
-from zoo.reinforced_data.loader import Loader
+from zoo.reinforced_data.loading.loader import Loader
 from zoo.training.recipes import Recipe
 
 

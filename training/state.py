@@ -28,7 +28,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from zoo.models.image_text_model import ImageTextModel
-from zoo.reinforced_data.sidecar_header import TeacherInfo
+from zoo.reinforced_data.sidecars.header import TeacherInfo
 from zoo.training.random_state import random_state, set_random_state
 from zoo.training.recipes import Recipe
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.models.image_text_model import MAX_LOGIT_SCALE, ImageTextModel
-from zoo.reinforced_data.sidecar_header import TeacherInfo
+from zoo.reinforced_data.sidecars.header import TeacherInfo
 from zoo.training.losses import TeacherPair, contrastive_loss, distillation_loss
 from zoo.training.recipes import Recipe
 

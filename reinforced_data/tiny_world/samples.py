@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from zoo.reinforced_data.sample import Sample
+from zoo.reinforced_data.shards.sample import Sample
 from zoo.reinforced_data.tiny_world.captions import scene_captions
 from zoo.reinforced_data.tiny_world.questions import scene_questions
 from zoo.reinforced_data.tiny_world.render import render_scene

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from zoo.models.load import load_model
-from zoo.reinforced_data.sample import Sample
-from zoo.reinforced_data.teachers import Teacher, zoo_teacher
+from zoo.reinforced_data.engine.teachers import Teacher, zoo_teacher
+from zoo.reinforced_data.shards.sample import Sample
 
 SAMPLES = 11
 COLOURS = ("red", "green", "blue", "white", "black")

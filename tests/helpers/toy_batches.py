@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo.reinforced_data.sidecar_header import TeacherInfo
+from zoo.reinforced_data.sidecars.header import TeacherInfo
 from zoo.training.recipes import Recipe
 
 TEACHER_DIM = 16

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tiny_shards import make_samples, random_teacher
 
-from zoo.reinforced_data.shards import write_shards
-from zoo.reinforced_data.teachers import Teacher
+from zoo.reinforced_data.engine.teachers import Teacher
+from zoo.reinforced_data.shards.write import write_shards
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ import torch
 from tiny_shards import make_samples, random_teacher
 from toy_batches import toy_recipe
 
-from zoo.reinforced_data.augmentation import AugmentationPolicy
-from zoo.reinforced_data.captioners import RetrievalCaptioner
-from zoo.reinforced_data.engine import reinforce
-from zoo.reinforced_data.shards import write_shards
+from zoo.reinforced_data.augmentation.policy import AugmentationPolicy
+from zoo.reinforced_data.engine.captioners import RetrievalCaptioner
+from zoo.reinforced_data.engine.reinforce import reinforce
+from zoo.reinforced_data.shards.write import write_shards
 from zoo.training.loop import train
 from zoo.training.metrics import Progress
 from zoo.training.recipes import Recipe

@@ -29,9 +29,10 @@ from zoo.eval.report_sections import (
 from zoo.eval.results import Record, read_results
 from zoo.eval.zero_shot import classifier_weights, predicted_labels
 from zoo.models.load import load_model
-from zoo.reinforced_data.sample import Sample
-from zoo.reinforced_data.shards import find_shards, read_shard
-from zoo.reinforced_data.sidecar import Sidecar, sidecar_path
+from zoo.reinforced_data.shards.find import find_shards
+from zoo.reinforced_data.shards.read import read_shard
+from zoo.reinforced_data.shards.sample import Sample
+from zoo.reinforced_data.sidecars.sidecar import Sidecar, sidecar_path
 from zoo.reinforced_data.tiny_world import CLASSIFICATION_TEMPLATES, class_names
 
 RUNS = ("teacher", "plain", "reinforced")

@@ -9,9 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
-from zoo.commands import data
 from zoo.commands.console import heading, say
 from zoo.commands.evaluate import evaluate
+from zoo.commands.reinforce import reinforce
+from zoo.commands.tiny_world import CLASS_NAMES_FILE
 from zoo.commands.train import TrainOptions, run_training
 from zoo.reinforced_data.tiny_world import CLASSIFICATION_TEMPLATES, candidate_captions
 from zoo.training.recipes import Recipe, get_recipe
@@ -72,7 +73,7 @@ def write_data(paths: DemoFolder) -> None:
     unreliable as the web's.
     """
     heading("writing the tiny world")
-    world = partial(data.tiny_world, max_objects=1)
+    world = partial(tiny_world, max_objects=1)
     _once(paths.teacher_data, partial(world, scenes=TEACHER_SCENES, seed=1, split="all"))
     students = partial(world, captions_per_scene=1, caption_noise=CAPTION_NOISE)
     _once(paths.student_data, partial(students, scenes=STUDENT_SCENES, seed=2))
@@ -91,7 +92,7 @@ def reinforce_student_data(paths: DemoFolder) -> None:
     heading("reinforcing the students' shards")
     candidates = paths.root / "candidates.txt"
     candidates.write_text("\n".join(candidate_captions("train")) + "\n", encoding="utf-8")
-    data.reinforce(
+    reinforce(
         str(paths.student_data),
         teacher=(f"teacher=zoo:{MODEL}@{paths.weights('teacher')}",),
         candidates=candidates,
@@ -122,7 +123,7 @@ def evaluate_run(paths: DemoFolder, run: str, results: Path) -> None:
         model=MODEL,
         name=run,
         weights=str(paths.weights(run)),
-        class_names=paths.test_data / data.CLASS_NAMES_FILE,
+        class_names=paths.test_data / CLASS_NAMES_FILE,
         template=CLASSIFICATION_TEMPLATES,
         results=results,
     )

@@ -26,13 +26,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from zoo.reinforced_data.augmentation import AugmentationPolicy
+from zoo.reinforced_data.augmentation.policy import AugmentationPolicy
+from zoo.reinforced_data.loading.training_samples import PlainSamples, ReinforcedSamples
 from zoo.reinforced_data.randomness import keyed_rng
-from zoo.reinforced_data.shard_index import ShardIndex
-from zoo.reinforced_data.shards import find_shards
-from zoo.reinforced_data.sidecar import Sidecar, sidecar_path
-from zoo.reinforced_data.sidecar_header import TeacherInfo
-from zoo.reinforced_data.training_samples import PlainSamples, ReinforcedSamples
+from zoo.reinforced_data.shards.find import find_shards
+from zoo.reinforced_data.shards.index import ShardIndex
+from zoo.reinforced_data.sidecars.header import TeacherInfo
+from zoo.reinforced_data.sidecars.sidecar import Sidecar, sidecar_path
 
 Batch = dict[str, Tensor]
 Tokenize = Callable[[list[str]], Tensor]

@@ -1,6 +1,6 @@
 """The engine writes what the teachers say, once, whole, the same every time.
 
-.venv/bin/pytest tests/reinforced_data/test_engine.py
+.venv/bin/pytest tests/reinforced_data/engine/test_engine.py
 """
 
 import os
@@ -17,19 +17,20 @@ import pytest
 from tiny_shards import SAMPLES, make_samples
 
 from zoo.models.preprocess import open_image
-from zoo.reinforced_data.augmentation import AugmentationPolicy
-from zoo.reinforced_data.captioners import RetrievalCaptioner
-from zoo.reinforced_data.engine import Progress, ReinforceReport, reinforce
-from zoo.reinforced_data.sample import Sample
-from zoo.reinforced_data.shards import read_shard, write_shards
-from zoo.reinforced_data.sidecar import Sidecar, sidecar_path
-from zoo.reinforced_data.teachers import Teacher
+from zoo.reinforced_data.augmentation.policy import AugmentationPolicy
+from zoo.reinforced_data.engine.captioners import RetrievalCaptioner
+from zoo.reinforced_data.engine.reinforce import Progress, ReinforceReport, reinforce
+from zoo.reinforced_data.engine.teachers import Teacher
+from zoo.reinforced_data.shards.read import read_shard
+from zoo.reinforced_data.shards.sample import Sample
+from zoo.reinforced_data.shards.write import write_shards
+from zoo.reinforced_data.sidecars.sidecar import Sidecar, sidecar_path
 
 CORPUS = [
     f"a {size} {thing}" for size in ("big", "small") for thing in ("cat", "dog", "car", "sea")
 ]
 
-HELPERS = Path(__file__).parent.parent / "helpers"
+HELPERS = Path(__file__).parent.parent.parent / "helpers"
 
 Run = Callable[..., ReinforceReport]
 
@@ -249,7 +250,7 @@ def test_a_killed_run_leaves_only_whole_sidecars(
         "import sys, time\n"
         "sys.path.insert(0, sys.argv[1])\n"
         "from tiny_shards import random_teacher\n"
-        "from zoo.reinforced_data.engine import reinforce\n"
+        "from zoo.reinforced_data.engine.reinforce import reinforce\n"
         "slow = lambda progress: time.sleep(60 if progress.samples_done > 6 else 0)\n"
         "reinforce(sys.argv[2], teachers=[random_teacher('tiny', 0)], augmentations=3,\n"
         "    batch_size=4, seed=3, on_progress=slow)\n"

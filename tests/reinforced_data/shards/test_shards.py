@@ -1,6 +1,6 @@
 """Shards are found, read without silent loss and written as plain webdataset.
 
-Run: .venv/bin/pytest tests/reinforced_data/test_shards.py
+Run: .venv/bin/pytest tests/reinforced_data/shards/test_shards.py
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import pytest
 from PIL import Image
 from webdataset.compat import WebDataset
 
-from zoo.reinforced_data.sample import Sample
-from zoo.reinforced_data.shards import find_shards, read_shard, write_shards
+from zoo.reinforced_data.shards.find import find_shards
+from zoo.reinforced_data.shards.read import read_shard
+from zoo.reinforced_data.shards.sample import Sample
+from zoo.reinforced_data.shards.write import write_shards
 
 
 def picture(format: str = "PNG") -> bytes:

@@ -1,6 +1,6 @@
 """Captions are true of their scenes, answers are right, and noise is what was asked for.
 
-Run: .venv/bin/pytest tests/reinforced_data/test_tiny_world_language.py
+Run: .venv/bin/pytest tests/reinforced_data/tiny_world/test_tiny_world_language.py
 """
 
 from __future__ import annotations

@@ -23,14 +23,14 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.reinforced_data.augmentation import AugmentationPolicy
-from zoo.reinforced_data.embedding_storage import (
+from zoo.reinforced_data.augmentation.policy import AugmentationPolicy
+from zoo.reinforced_data.sidecars.embedding_storage import (
     RowReader,
     encode_embeddings,
     row_reader,
 )
-from zoo.reinforced_data.sidecar_header import SidecarHeader, TeacherInfo
-from zoo.reinforced_data.tensor_file import TensorFile, write_tensors
+from zoo.reinforced_data.sidecars.header import SidecarHeader, TeacherInfo
+from zoo.reinforced_data.sidecars.tensor_file import TensorFile, write_tensors
 
 
 def sidecar_path(shard: str | Path) -> Path:

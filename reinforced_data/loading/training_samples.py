@@ -9,10 +9,10 @@ import numpy as np
 from PIL import Image
 from torch.utils.data import Dataset
 
-from zoo.reinforced_data.augmentation import AugmentationPolicy
+from zoo.reinforced_data.augmentation.policy import AugmentationPolicy
 from zoo.reinforced_data.randomness import keyed_rng
-from zoo.reinforced_data.shard_index import ShardIndex, load_picture
-from zoo.reinforced_data.sidecar import Sidecar
+from zoo.reinforced_data.shards.index import ShardIndex, load_picture
+from zoo.reinforced_data.sidecars.sidecar import Sidecar
 
 
 class PlainSamples(Dataset[dict[str, Any]]):

@@ -11,14 +11,14 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from zoo.reinforced_data.augmentation import AugmentationPolicy
-from zoo.reinforced_data.captioners import Captioner
-from zoo.reinforced_data.embedding_storage import STORAGES, Storage
+from zoo.reinforced_data.augmentation.policy import AugmentationPolicy
+from zoo.reinforced_data.engine.captioners import Captioner
+from zoo.reinforced_data.engine.teachers import Teacher
 from zoo.reinforced_data.randomness import keyed_rng
-from zoo.reinforced_data.shard_index import ShardIndex, load_picture
-from zoo.reinforced_data.sidecar import SidecarRows, sidecar_path, write_sidecar
-from zoo.reinforced_data.sidecar_header import SidecarHeader, TeacherInfo
-from zoo.reinforced_data.teachers import Teacher
+from zoo.reinforced_data.shards.index import ShardIndex, load_picture
+from zoo.reinforced_data.sidecars.embedding_storage import STORAGES, Storage
+from zoo.reinforced_data.sidecars.header import SidecarHeader, TeacherInfo
+from zoo.reinforced_data.sidecars.sidecar import SidecarRows, sidecar_path, write_sidecar
 
 OnError = Literal["stop", "skip"]
 

@@ -1,4 +1,4 @@
-"""Image shards in webdataset's layout: find them, read them without silent loss, write them.
+"""Image shards in webdataset's layout, read without silent loss.
 
 webdataset writes our tars. Reading is ours, because webdataset 1.0.2 ends a shard silently at a
 damaged header, splits samples whose members are interleaved and merges keys that hold a dot.
@@ -6,66 +6,20 @@ damaged header, splits samples whose members are interleaved and merges keys tha
 
 from __future__ import annotations
 
-import glob
-import itertools
 import json
-import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from zoo.reinforced_data.sample import Sample
-from zoo.reinforced_data.tar_index import Member, index_tar
+from zoo.reinforced_data.shards.sample import Sample
+from zoo.reinforced_data.shards.tar_index import Member, index_tar
 
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp")
 """Suffixes of a sample's picture, lower case; the suffix of a member is compared in lower case."""
 
 _CAPTION_FIELDS = ("caption", "captions", "text")
-_SUFFIX = re.compile(r"[a-z][^/]*")
-
-
-def find_shards(spec: str | Path | Sequence[str | Path]) -> list[Path]:
-    """Return the shards that `spec` names, sorted, each once.
-
-    `spec` is a folder (its `*.tar`), a file, a glob (`data/*.tar`), a brace pattern
-    (`data/{00000..00009}.tar`) or a sequence of these. Raises ValueError when a folder, a glob or
-    any single name of a brace pattern matches nothing.
-    """
-    specs = [spec] if isinstance(spec, str | Path) else list(spec)
-    if not specs:
-        raise ValueError("The list of shards is empty; name a folder, file, glob or brace pattern.")
-    return sorted({path for one in specs for path in _expand(str(one))})
-
-
-def _expand(spec: str) -> list[Path]:
-    path = Path(spec).expanduser()
-    if path.is_dir():
-        return _or_error(sorted(path.glob("*.tar")), f"The folder {path} holds no *.tar file")
-    if path.exists():
-        return [path]
-    return [found for pattern in _expand_braces(str(path)) for found in _expand_glob(pattern)]
-
-
-def _expand_braces(pattern: str) -> list[str]:
-    from braceexpand import braceexpand
-
-    try:
-        return list(braceexpand(pattern))
-    except ValueError as error:
-        raise ValueError(f"The shard pattern {pattern!r} has unbalanced braces.") from error
-
-
-def _expand_glob(pattern: str) -> list[Path]:
-    # A name without wildcards comes back only if it exists, so both cases are one.
-    found = [Path(pattern)] if Path(pattern).exists() else sorted(map(Path, glob.glob(pattern)))
-    return _or_error(found, f"No shard is named or matched by {pattern!r}")
-
-
-def _or_error(paths: list[Path], problem: str) -> list[Path]:
-    if not paths:
-        raise ValueError(f"{problem}; expected a folder, file, glob or brace pattern of tar files.")
-    return paths
+SUFFIX = re.compile(r"[a-z][^/]*")
 
 
 def read_shard(path: str | Path) -> Iterator[Sample]:
@@ -145,7 +99,7 @@ def _split_name(name: str, image_keys: set[str]) -> tuple[str, str]:
     dots = [index for index in range(start, len(name)) if name[index] == "."]
     for dot in dots:
         key, suffix = name[:dot], name[dot + 1 :].lower()
-        if key in image_keys and _SUFFIX.match(suffix):
+        if key in image_keys and SUFFIX.match(suffix):
             return key, suffix
     return _stem(name), _last_suffix(name)
 
@@ -183,7 +137,7 @@ def _captions(name: str, data: dict[str, bytes]) -> tuple[str, ...]:
         lines = _json_captions(name, _decode(name, ".json", data["json"]))
     else:
         lines = []
-    return tuple(filter(None, map(_one_line, lines)))
+    return tuple(filter(None, map(one_line, lines)))
 
 
 def _decode(name: str, suffix: str, data: bytes) -> str:
@@ -209,7 +163,7 @@ def _json_captions(name: str, text: str) -> list[str]:
     return captions
 
 
-def _one_line(caption: str) -> str:
+def one_line(caption: str) -> str:
     return " ".join(caption.split())
 
 
@@ -220,90 +174,3 @@ def _label(name: str, data: bytes) -> int:
         raise ValueError(
             f"{name} has the class {data[:40]!r} in .cls; expected an integer."
         ) from error
-
-
-def write_shards(
-    samples: Iterable[Sample], folder: str | Path, *, samples_per_shard: int = 1000
-) -> list[Path]:
-    """Write `samples` as `folder/00000.tar`, `00001.tar`, … and return the paths.
-
-    A shard appears under its name only when it is whole. The same samples give the same bytes.
-    White space inside a caption, line breaks too, becomes single spaces. Raises ValueError when
-    the folder already holds tars, when a key would be read differently by webdataset, and for a
-    sample that `read_shard` would refuse.
-    """
-    if samples_per_shard < 1:
-        raise ValueError(f"samples_per_shard is {samples_per_shard}; expected at least 1.")
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.glob("*.tar")):
-        raise ValueError(f"The folder {folder} already holds *.tar files; give an empty one.")
-    remaining = iter(samples)
-    paths: list[Path] = []
-    for first in remaining:
-        paths.append(folder / f"{len(paths):05d}.tar")
-        rest = itertools.islice(remaining, samples_per_shard - 1)
-        _write_shard(itertools.chain([first], rest), paths[-1])
-    return paths
-
-
-def _write_shard(samples: Iterable[Sample], path: Path) -> None:
-    from webdataset.writer import TarWriter
-
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            with TarWriter(file, encoder=False, mtime=0) as writer:
-                for record in _records(samples, path):
-                    writer.write(record)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _records(samples: Iterable[Sample], path: Path) -> Iterator[dict[str, str | bytes]]:
-    seen: set[str] = set()
-    for sample in samples:
-        if sample.key in seen:
-            raise ValueError(f"Two samples for shard {path} have the key {sample.key!r}.")
-        seen.add(sample.key)
-        yield _record(sample)
-
-
-def _record(sample: Sample) -> dict[str, str | bytes]:
-    """Return what webdataset's TarWriter takes: `__key__` and suffix -> bytes."""
-    base = sample.key.rpartition("/")[2]
-    if not base or "." in base:
-        raise ValueError(
-            f"The key {sample.key!r} is empty or holds a dot, where webdataset would cut it; "
-            "replace dots by underscores."
-        )
-    _check_extra(sample)
-    record: dict[str, str | bytes] = {"__key__": sample.key, _image_suffix(sample): sample.image}
-    if sample.captions:
-        record["txt"] = "\n".join(map(_one_line, sample.captions)).encode()
-    if sample.label is not None:
-        record["cls"] = str(sample.label).encode()
-    return record | dict(sample.extra)
-
-
-def _check_extra(sample: Sample) -> None:
-    reserved = {*IMAGE_SUFFIXES, "txt", "cls"}
-    for suffix in sample.extra:
-        if suffix in reserved or not _SUFFIX.fullmatch(suffix) or suffix != suffix.lower():
-            raise ValueError(
-                f"Sample {sample.key!r} has an extra member {suffix!r}; expected a lower-case "
-                f"suffix that begins with a letter and is none of {', '.join(sorted(reserved))}."
-            )
-
-
-def _image_suffix(sample: Sample) -> str:
-    if sample.image.startswith(b"\x89PNG"):
-        return "png"
-    if sample.image.startswith(b"\xff\xd8\xff"):
-        return "jpg"
-    if sample.image.startswith(b"RIFF") and sample.image[8:12] == b"WEBP":
-        return "webp"
-    raise ValueError(f"Sample {sample.key!r} holds no PNG, JPEG or WebP picture.")

@@ -7,21 +7,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from zoo.reinforced_data.augmentation import AugmentationPolicy
-from zoo.reinforced_data.captioners import Captioner
-from zoo.reinforced_data.embedding_storage import Storage
-from zoo.reinforced_data.process_shard import (
+from zoo.reinforced_data.augmentation.policy import AugmentationPolicy
+from zoo.reinforced_data.engine.captioners import Captioner
+from zoo.reinforced_data.engine.process_shard import (
     OnError,
     Reinforcement,
     SkippedSample,
     process_shard,
     shard_header,
 )
-from zoo.reinforced_data.shard_index import ShardIndex
-from zoo.reinforced_data.shards import find_shards
-from zoo.reinforced_data.sidecar import Sidecar, sidecar_path
-from zoo.reinforced_data.sidecar_header import SidecarHeader
-from zoo.reinforced_data.teachers import Teacher
+from zoo.reinforced_data.engine.teachers import Teacher
+from zoo.reinforced_data.shards.find import find_shards
+from zoo.reinforced_data.shards.index import ShardIndex
+from zoo.reinforced_data.sidecars.embedding_storage import Storage
+from zoo.reinforced_data.sidecars.header import SidecarHeader
+from zoo.reinforced_data.sidecars.sidecar import Sidecar, sidecar_path
 
 _PROPERTIES_OF_THE_SHARD = ("shard", "shard_bytes", "samples", "packages")
 

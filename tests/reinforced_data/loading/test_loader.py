@@ -1,6 +1,6 @@
 """The loader shows every sample once an epoch, always the same way, and goes on where it stopped.
 
-.venv/bin/pytest tests/reinforced_data/test_loader.py
+.venv/bin/pytest tests/reinforced_data/loading/test_loader.py
 """
 
 import io
@@ -17,14 +17,16 @@ from tiny_shards import SAMPLES, make_samples
 from torch import Tensor
 
 from zoo.models.preprocess import open_image
-from zoo.reinforced_data.augmentation import AugmentationPolicy
-from zoo.reinforced_data.captioners import RetrievalCaptioner
-from zoo.reinforced_data.engine import reinforce
-from zoo.reinforced_data.loader import Loader
-from zoo.reinforced_data.sample import Sample
-from zoo.reinforced_data.shards import find_shards, read_shard, write_shards
-from zoo.reinforced_data.sidecar import Sidecar, sidecar_path
-from zoo.reinforced_data.teachers import Teacher
+from zoo.reinforced_data.augmentation.policy import AugmentationPolicy
+from zoo.reinforced_data.engine.captioners import RetrievalCaptioner
+from zoo.reinforced_data.engine.reinforce import reinforce
+from zoo.reinforced_data.engine.teachers import Teacher
+from zoo.reinforced_data.loading.loader import Loader
+from zoo.reinforced_data.shards.find import find_shards
+from zoo.reinforced_data.shards.read import read_shard
+from zoo.reinforced_data.shards.sample import Sample
+from zoo.reinforced_data.shards.write import write_shards
+from zoo.reinforced_data.sidecars.sidecar import Sidecar, sidecar_path
 
 CORPUS = [
     f"a {size} {thing}" for size in ("big", "small") for thing in ("cat", "dog", "car", "sea")
@@ -314,7 +316,7 @@ def test_torchs_random_state_stays_untouched(shards: list[Path]) -> None:
 
 
 def test_the_pictures_of_a_shard_come_back_by_their_place(shards: list[Path]) -> None:
-    from zoo.reinforced_data.shard_index import ShardIndex, load_picture
+    from zoo.reinforced_data.shards.index import ShardIndex, load_picture
 
     index = ShardIndex(shards[0])
     in_order = list(read_shard(shards[0]))

@@ -1,6 +1,6 @@
 """Teachers are frozen and their embeddings their models' own; captions follow similarity and key.
 
-.venv/bin/pytest tests/reinforced_data/test_teachers.py
+.venv/bin/pytest tests/reinforced_data/engine/test_teachers.py
 """
 
 import re
@@ -15,8 +15,17 @@ from tiny_shards import SAMPLES, make_samples
 from zoo.models.checkpoint import save_weights
 from zoo.models.load import load_model
 from zoo.models.preprocess import open_image
-from zoo.reinforced_data.captioners import RetrievalCaptioner, read_candidates, shard_captions
-from zoo.reinforced_data.teachers import Teacher, load_teacher, parse_teacher_spec, zoo_teacher
+from zoo.reinforced_data.engine.captioners import (
+    RetrievalCaptioner,
+    read_candidates,
+    shard_captions,
+)
+from zoo.reinforced_data.engine.teachers import (
+    Teacher,
+    load_teacher,
+    parse_teacher_spec,
+    zoo_teacher,
+)
 
 CORPUS = [
     f"a {size} {thing}" for size in ("big", "small") for thing in ("cat", "dog", "car", "sea")

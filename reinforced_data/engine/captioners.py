@@ -10,9 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
+from zoo.reinforced_data.engine.teachers import Teacher
 from zoo.reinforced_data.randomness import keyed_rng
-from zoo.reinforced_data.shards import read_shard
-from zoo.reinforced_data.teachers import Teacher
+from zoo.reinforced_data.shards.read import read_shard
 
 _TEXTS_AT_ONCE = 256
 

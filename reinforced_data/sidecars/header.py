@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.reinforced_data.augmentation import AugmentationPolicy
-from zoo.reinforced_data.embedding_storage import Storage
+from zoo.reinforced_data.augmentation.policy import AugmentationPolicy
+from zoo.reinforced_data.sidecars.embedding_storage import Storage
 
 FORMAT = "zoo-reinforced-data"
 FORMAT_VERSION = "1"

@@ -7,11 +7,16 @@ from pathlib import Path
 from PIL import Image
 
 from zoo.models.preprocess import open_image
-from zoo.reinforced_data import shards
-from zoo.reinforced_data.sample import Sample
-from zoo.reinforced_data.tar_index import Member, index_tar
+from zoo.reinforced_data.shards.read import (
+    IMAGE_SUFFIXES,
+    build_sample,
+    group_members,
+    read_member,
+)
+from zoo.reinforced_data.shards.sample import Sample
+from zoo.reinforced_data.shards.tar_index import Member, index_tar
 
-_NEEDED = (*shards.IMAGE_SUFFIXES, "txt", "json")  # other members can be large
+_NEEDED = (*IMAGE_SUFFIXES, "txt", "json")  # other members can be large
 
 
 class ShardIndex:
@@ -21,7 +26,7 @@ class ShardIndex:
         """Check and list every header. Raises what `read_shard` raises for a damaged shard."""
         if not path.is_file():
             raise FileNotFoundError(f"There is no shard {path}; expected a tar file.")
-        groups = shards.group_members(path, index_tar(path))
+        groups = group_members(path, index_tar(path))
         self.path = path
         self.keys = tuple(groups)
         self._members: list[dict[str, Member]] = [
@@ -39,10 +44,10 @@ class ShardIndex:
         """
         with self.path.open("rb") as file:
             data = {
-                suffix: shards.read_member(self.path, file, member)
+                suffix: read_member(self.path, file, member)
                 for suffix, member in self._members[i].items()
             }
-        return shards.build_sample(self.describe(i), self.keys[i], data)
+        return build_sample(self.describe(i), self.keys[i], data)
 
     def describe(self, i: int) -> str:
         """Name sample `i` for an error message."""

@@ -1,6 +1,6 @@
 """Tiny world is deterministic, keeps its split, and its masks and samples show its scenes.
 
-Run: .venv/bin/pytest tests/reinforced_data/test_tiny_world.py
+Run: .venv/bin/pytest tests/reinforced_data/tiny_world/test_tiny_world.py
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ import pytest
 from PIL import Image
 from webdataset.compat import WebDataset
 
-from zoo.reinforced_data.sample import Sample
-from zoo.reinforced_data.shards import read_shard, write_shards
+from zoo.reinforced_data.shards.read import read_shard
+from zoo.reinforced_data.shards.sample import Sample
+from zoo.reinforced_data.shards.write import write_shards
 from zoo.reinforced_data.tiny_world import (
     COLOURS,
     SHAPES,

@@ -1,6 +1,6 @@
 """A sidecar gives back what was written, reads only what is used, and refuses to be anything else.
 
-.venv/bin/pytest tests/reinforced_data/test_sidecar.py
+.venv/bin/pytest tests/reinforced_data/sidecars/test_sidecar.py
 """
 
 import dataclasses
@@ -16,16 +16,16 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from zoo.reinforced_data.augmentation import AugmentationPolicy
-from zoo.reinforced_data.embedding_storage import (
+from zoo.reinforced_data.augmentation.policy import AugmentationPolicy
+from zoo.reinforced_data.sidecars.embedding_storage import (
     STORAGES,
     Storage,
     encode_embeddings,
     row_reader,
 )
-from zoo.reinforced_data.sidecar import Sidecar, SidecarRows, sidecar_path, write_sidecar
-from zoo.reinforced_data.sidecar_header import SidecarHeader, TeacherInfo
-from zoo.reinforced_data.tensor_file import write_tensors
+from zoo.reinforced_data.sidecars.header import SidecarHeader, TeacherInfo
+from zoo.reinforced_data.sidecars.sidecar import Sidecar, SidecarRows, sidecar_path, write_sidecar
+from zoo.reinforced_data.sidecars.tensor_file import write_tensors
 
 SAMPLES, AUGMENTATIONS, CAPTIONS = 6, 3, 2
 KEYS = ("cat", "dog.v2", "näher", "x" * 40, "5", "")

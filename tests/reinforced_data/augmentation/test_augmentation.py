@@ -1,6 +1,6 @@
 """Recorded augmentations replay to the pixels that torchvision's own operations give.
 
-.venv/bin/pytest tests/reinforced_data/test_augmentation.py
+.venv/bin/pytest tests/reinforced_data/augmentation/test_augmentation.py
 """
 
 import dataclasses
@@ -12,7 +12,8 @@ from PIL import Image, ImageChops
 from torchvision.transforms import InterpolationMode, RandAugment, autoaugment
 from torchvision.transforms import functional as F
 
-from zoo.reinforced_data.augmentation import RANDAUGMENT_OPS, AugmentationPolicy
+from zoo.reinforced_data.augmentation.policy import AugmentationPolicy
+from zoo.reinforced_data.augmentation.randaugment import RANDAUGMENT_OPS
 from zoo.reinforced_data.randomness import keyed_rng
 
 NAMES = [op.name for op in RANDAUGMENT_OPS]

@@ -1,0 +1,1 @@
+"""Recorded augmentation: drawn once, replayed at any size."""

@@ -1,0 +1,1 @@
+"""What reinforced data cost, measured beside their peers."""

@@ -1,0 +1,1 @@
+"""Subsets of a data set, chosen from its stored embeddings."""

@@ -1,0 +1,1 @@
+"""Apple's published layout of reinforced data: read directly, converted into sidecars."""

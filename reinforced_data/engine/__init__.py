@@ -1,0 +1,1 @@
+"""What makes sidecars: teachers, captioners, the work on a shard, many shards."""

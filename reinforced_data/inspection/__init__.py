@@ -1,0 +1,1 @@
+"""Looking at shards and sidecars: check, show, statistics."""

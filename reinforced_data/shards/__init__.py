@@ -1,0 +1,1 @@
+"""Image shards: found, indexed, read without silent loss, written."""

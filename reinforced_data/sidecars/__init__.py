@@ -1,0 +1,1 @@
+"""The reinforcement sidecar: its tensors, metadata and number formats."""

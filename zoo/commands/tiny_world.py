@@ -1,0 +1,70 @@
+"""`zoo data tiny-world`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from zoo.commands.console import duration, say, status
+from zoo.reinforced_data.shards.sample import Sample
+from zoo.reinforced_data.shards.write import write_shards
+from zoo.reinforced_data.tiny_world import class_names, scene_samples
+from zoo.reinforced_data.tiny_world.scene import MAX_OBJECTS, Split
+
+CLASS_NAMES_FILE = "classnames.txt"
+
+
+def tiny_world(
+    folder: Annotated[Path, tyro.conf.Positional],
+    /,
+    *,
+    scenes: int = 4000,
+    seed: int = 0,
+    split: Split = "train",
+    image_size: int = 64,
+    max_objects: int = MAX_OBJECTS,
+    captions_per_scene: int = 3,
+    caption_noise: float = 0.0,
+    samples_per_shard: int = 1000,
+) -> None:
+    """Write scenes of the tiny world as webdataset shards, and the class names beside them.
+
+    Args:
+        folder: where the tars go; it must hold none yet.
+        scenes: how many.
+        seed: the same seed gives the same bytes.
+        split: "train" and "test" share no combination of colour and shape; "all" has every one.
+        image_size: side of the pictures in pixels.
+        max_objects: largest number of objects in a scene; with 1 they are larger.
+        captions_per_scene: wordings of each scene.
+        caption_noise: probability that a caption is uninformative or wrong, as on the web.
+        samples_per_shard: scenes a tar.
+    """
+    samples = scene_samples(
+        scenes,
+        seed=seed,
+        split=split,
+        image_size=image_size,
+        max_objects=max_objects,
+        captions_per_scene=captions_per_scene,
+        caption_noise=caption_noise,
+    )
+    shards = write_shards(
+        _with_progress(samples, scenes), folder, samples_per_shard=samples_per_shard
+    )
+    (folder / CLASS_NAMES_FILE).write_text("\n".join(class_names()) + "\n", encoding="utf-8")
+    say(f"wrote {scenes} scenes in {len(shards)} shards to {folder}")
+
+
+def _with_progress(samples: Iterator[Sample], total: int) -> Iterator[Sample]:
+    start = time.monotonic()
+    for done, sample in enumerate(samples, start=1):
+        yield sample
+        if done % 1000 == 0 or done == total:
+            rate = done / (time.monotonic() - start)
+            left = duration((total - done) / rate)
+            status(f"scenes {done}/{total}, {rate:.0f} a second, {left} left")
