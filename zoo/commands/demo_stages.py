@@ -12,7 +12,7 @@ from typing import Literal, get_args
 from zoo.commands.console import heading, say
 from zoo.commands.evaluate import evaluate
 from zoo.commands.reinforce import reinforce
-from zoo.commands.tiny_world import CLASS_NAMES_FILE
+from zoo.commands.tiny_world import CLASS_NAMES_FILE, tiny_world
 from zoo.commands.train import TrainOptions, run_training
 from zoo.reinforced_data.tiny_world import CLASSIFICATION_TEMPLATES, candidate_captions
 from zoo.training.recipes import Recipe, get_recipe
