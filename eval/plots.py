@@ -10,7 +10,7 @@ import io
 import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -30,6 +30,9 @@ _CSS = {_TEXT: "var(--text)", _MUTED: "var(--muted)", _LINE: "var(--line)"} | {
 }
 _SIZE_INCHES = (4.6, 3.0)  # 331 points wide, about what a phone shows
 _SMOOTHING_POINTS = 40
+_BINS = 60
+_LEAST_RANGE = 1e-3  # of a histogram, where all values are nearly equal
+_PALE = 0.35
 
 
 def run_colours(runs: Iterable[str]) -> dict[str, str]:
@@ -87,6 +90,79 @@ def bars(
     axes.tick_params(axis="x", length=0, labelcolor=_TEXT)
     axes.margins(y=0.15)
     axes.set_ylim(bottom=0)
+    _legend(axes)
+    return figure
+
+
+def histogram(
+    values: np.ndarray,
+    colour: str,
+    *,
+    x_label: str,
+    y_label: str,
+    threshold: float | None = None,
+    kept: Literal["above", "below"] = "above",
+    log: bool = False,
+) -> Figure:
+    """How many of `values` (N,) lie where; what a threshold drops is pale. `log`: heights."""
+    figure, axes = _figure(x_label, y_label)
+    low, high = float(values.min()), float(values.max())
+    edges = np.linspace(low, max(high, low + _LEAST_RANGE), _BINS + 1)
+    if threshold is not None:  # an edge of a bin, so that each bar is wholly kept or dropped
+        edges = np.unique([*edges, threshold])
+    counts, edges = np.histogram(values, bins=edges)
+    limit = edges[0] if threshold is None else threshold
+    outside = edges[1:] <= limit if kept == "above" else edges[:-1] >= limit
+    shades = [(colour, _PALE if pale and threshold is not None else 1.0) for pale in outside]
+    density = counts * (edges[-1] - edges[0]) / _BINS / np.diff(edges)
+    axes.bar(edges[:-1], density, np.diff(edges), align="edge", color=shades, linewidth=0)
+    if threshold is not None:
+        axes.axvline(threshold, color=_TEXT, linewidth=1.2)
+    if log:
+        _logarithmic(axes, "y")
+    axes.yaxis.set_major_formatter(_thousands())
+    return figure
+
+
+def scatter(
+    groups: Mapping[str, np.ndarray],
+    colours: Mapping[str, str],
+    *,
+    x_label: str,
+    y_label: str,
+    log: bool = False,
+) -> Figure:
+    """Points of several groups, each float (N, 2); `log`: both axes."""
+    figure, axes = _figure(x_label, y_label)
+    for group, points in groups.items():
+        label = group if len(groups) > 1 else None
+        axes.scatter(*points.T, s=14, color=colours[group], alpha=0.7, linewidths=0, label=label)
+    if log:
+        _logarithmic(axes, "xy")
+    _legend(axes)
+    return figure
+
+
+def ranks(
+    series: Mapping[str, np.ndarray],
+    colours: Mapping[str, str],
+    *,
+    x_label: str,
+    y_label: str,
+    level: float | None = None,
+) -> Figure:
+    """Each series float (N,) from its highest to its lowest positive value, both axes logarithmic.
+
+    `level` is a horizontal line.
+    """
+    figure, axes = _figure(x_label, y_label)
+    for name, values in series.items():
+        falling = np.sort(values[values > 0])[::-1]
+        places = np.arange(1, len(falling) + 1)
+        axes.plot(places, falling, color=colours[name], linewidth=1.8, label=name)
+    if level is not None:
+        axes.axhline(level, color=_TEXT, linewidth=1, linestyle=":")
+    _logarithmic(axes, "xy")
     _legend(axes)
     return figure
 
@@ -153,6 +229,19 @@ def _legend(axes: Axes) -> None:
 
 def _moving_mean(values: np.ndarray, window: int) -> np.ndarray:
     return np.convolve(values, np.full(window, 1 / window), mode="valid")
+
+
+def _logarithmic(axes: Axes, which: Literal["y", "xy"]) -> None:
+    """Plain numbers at 1, 2 and 5 of each decade, so that a short range has labels too."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axes.set_yscale("log")
+    if "x" in which:
+        axes.set_xscale("log")
+    for axis in (axes.yaxis, axes.xaxis)[: len(which)]:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(_thousands())
 
 
 def _thousands() -> Formatter:

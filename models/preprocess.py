@@ -24,8 +24,7 @@ OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 """Mean and standard deviation of OpenAI's CLIP, for values in [0, 1] (open_clip/constants.py)."""
 
-# What Pillow's decoders raise on damaged files.
-_DECODING_ERRORS = (
+DECODING_ERRORS = (
     OSError,
     SyntaxError,
     ValueError,
@@ -35,6 +34,7 @@ _DECODING_ERRORS = (
     zlib.error,
     Image.DecompressionBombError,
 )
+"""What Pillow's decoders raise on damaged files."""
 
 _RESAMPLING = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -72,7 +72,7 @@ class Preprocessing:
         """
         if isinstance(source, Tensor):
             return self.normalize(self._resize_and_crop_tensor(_check_image_tensor(source)))
-        image = self._resize_and_crop(open_image(source))
+        image = self.resize_and_crop(open_image(source))
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)  # (H, W, 3) -> (3, H, W)
         return self.normalize(pixels)
 
@@ -86,7 +86,8 @@ class Preprocessing:
         std = torch.tensor(self.std, dtype=image.dtype, device=image.device).view(3, 1, 1)
         return (image - mean) / std
 
-    def _resize_and_crop(self, image: Image.Image) -> Image.Image:
+    def resize_and_crop(self, image: Image.Image) -> Image.Image:
+        """Return the RGB picture `image`, resized and cropped to image_size x image_size."""
         width, height = self._resized(image.width, image.height)
         if (width, height) != image.size:
             image = image.resize((width, height), _RESAMPLING[self.interpolation])
@@ -137,7 +138,7 @@ def open_image(source: str | Path | bytes | Image.Image) -> Image.Image:
             f"{name} is not an image that can be read; give a JPEG, PNG, WebP or another "
             "format that Pillow knows."
         ) from error
-    except _DECODING_ERRORS as error:
+    except DECODING_ERRORS as error:
         raise _damaged(name, error) from error
     return _to_rgb(image, name)
 
@@ -159,7 +160,7 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
         elif image.mode == "P" and "transparency" in image.info:
             image = image.convert("RGBA")
         return image.convert("RGB")
-    except _DECODING_ERRORS as error:
+    except DECODING_ERRORS as error:
         raise _damaged(name, error) from error
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from zoo.reinforced_data.augmentation.policy import AugmentationPolicy
+from zoo.reinforced_data.loading.views import Pixels
 
 TaskName = Literal["contrastive", "reinforced"]
 Precision = Literal["float32"]
@@ -28,7 +29,17 @@ class Recipe:
     task: TaskName = "contrastive"
     """What is minimised: "contrastive" (plain CLIP) or "reinforced" (needs reinforced shards)."""
     data: str
-    """Training shards: a folder, a glob, a brace pattern or one file."""
+    """Training shards: a folder, a glob, a brace pattern, one file or a URL."""
+    subset: Path | None = None
+    """Which samples of the shards to use and how often, as `zoo data filter` and the like write it;
+    None uses all, once a pass."""
+    sidecars: str | None = None
+    """Folder or URL of the reinforced task's sidecars; None looks beside the shards."""
+    published_set: str | None = None
+    """Reinforced task: read Apple's own members in the shards instead of sidecars; "datacompdr",
+    "dfndr", or a JSON file that lists the teachers."""
+    cache_folder: Path = Path("cache")
+    """Where shards and sidecars at URLs are copied to."""
     output: Path
     """Run folder: checkpoints, metrics.jsonl, weights.safetensors."""
     batch_size: int = 256
@@ -49,6 +60,11 @@ class Recipe:
     """Largest norm of the whole gradient; None never clips."""
     distillation_weight: float = 1.0
     """λ of the reinforced task: 0 learns from captions alone, 1 from teachers alone."""
+    synthetic_ratio: float | None = None
+    """Reinforced task: None learns from both captions of a picture, a number from one of them, the
+    synthetic one with this probability."""
+    pixels: Pixels = "exact"
+    """How views are made: "exact" as the teacher saw them, or "fast" within a stated tolerance."""
     precision: Precision = "float32"
     """Number format of the towers."""
     channels_last: bool = False
@@ -84,6 +100,17 @@ class Recipe:
         _check("clip_norm", self.clip_norm, clips, "above 0, or None")
         weight = self.distillation_weight
         _check("distillation_weight", weight, 0 <= weight <= 1, "between 0 and 1")
+        _check_choice("pixels", self.pixels, get_args(Pixels))
+        self._check_data()
+
+    def _check_data(self) -> None:
+        """Raise for fields that the task would not heed, and for values that cannot be."""
+        if self.task == "contrastive":
+            for name in ("sidecars", "published_set", "synthetic_ratio"):
+                value = getattr(self, name)
+                _check(name, value, value is None, "left out of the contrastive task")
+        ratio = self.synthetic_ratio
+        _check("synthetic_ratio", ratio, ratio is None or 0 <= ratio <= 1, "between 0 and 1")
 
     @property
     def steps(self) -> int:

@@ -8,6 +8,7 @@ from torch import nn
 from zoo.models.image_text_model import ImageTextModel
 from zoo.models.load import load_model
 from zoo.models.tokenizer import Tokenizer
+from zoo.reinforced_data.loading.data_set import DataSource
 from zoo.reinforced_data.loading.loader import Loader
 from zoo.training.recipes import Recipe
 
@@ -48,13 +49,22 @@ def build_loader(recipe: Recipe, model: ImageTextModel) -> Loader:
     """
     card = model.card
     reinforced = recipe.task == "reinforced"
+    source = DataSource(
+        shards=recipe.data,
+        subset=recipe.subset,
+        sidecars=recipe.sidecars,
+        published_set=recipe.published_set,
+    )
     return Loader(
-        recipe.data,
+        source,
         tokenize=Tokenizer(context_length=card.context_length, vocab_size=card.vocab_size),
         image_size=model.preprocessing.image_size,
         batch_size=recipe.batch_size,
         reinforced=reinforced,
         policy=None if reinforced else recipe.augmentation,
+        synthetic_ratio=recipe.synthetic_ratio,
+        pixels=recipe.pixels,
         seed=recipe.seed,
         num_workers=recipe.workers,
+        cache_folder=recipe.cache_folder,
     )

@@ -36,7 +36,7 @@ FORMAT = "zoo-training-state"
 FORMAT_VERSION = 1
 KEPT_CHECKPOINTS = 2
 # What may differ between the run that wrote a checkpoint and the one that continues it.
-FREE_FIELDS = ("output", "workers", "checkpoint_every", "log_every")
+FREE_FIELDS = ("output", "workers", "checkpoint_every", "log_every", "cache_folder")
 
 _NAME = re.compile(r"step-(\d{8,})")
 _UNFINISHED = ".unfinished-"

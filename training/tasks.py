@@ -103,12 +103,17 @@ class ContrastiveTask(Task):
         return {"contrastive_loss": contrastive_loss(*features)}
 
 
+# Batch keys of each kind of caption and of what the teachers say of it.
+_CAPTIONS = (("text", "teacher_text"), ("synthetic_text", "teacher_synthetic"))
+
+
 class ReinforcedTask(Task):
     """MobileCLIP's multi-modal reinforced training (arXiv 2311.17049, section 4.1).
 
     pair(I, T) = (1 - λ) · contrastive + λ · distillation, and the loss is the sum, not the mean,
     of pair(I, T_gt) and pair(I, T_syn). The image tower sees each picture once; the text tower sees
     ground-truth and synthetic captions in one pass. A term whose weight is 0 is not computed.
+    Where the data mix the captions into one a picture, there is one pair and no sum.
     """
 
     def __init__(
@@ -117,9 +122,11 @@ class ReinforcedTask(Task):
         *,
         teacher_logit_scales: Mapping[str, float],
         distillation_weight: float,
+        mixed_captions: bool = False,
     ) -> None:
         """Take each stored teacher's similarity multiplier (e.g. {"vit-l": 100.0}) and λ in [0, 1].
 
+        `mixed_captions`: the batches have one caption a picture, `text`, of either kind.
         Raises ValueError when λ is above 0 and there is no teacher.
         """
         if distillation_weight > 0 and not teacher_logit_scales:
@@ -128,19 +135,21 @@ class ReinforcedTask(Task):
                 "run `zoo reinforce` on the shards first, or train with task=contrastive."
             )
         teachers = tuple(teacher_logit_scales) if distillation_weight > 0 else ()
-        stored = ("teacher_image", "teacher_text", "teacher_synthetic")
+        texts = _CAPTIONS[:1] if mixed_captions else _CAPTIONS
+        stored = ("teacher_image", *(teacher_key for _, teacher_key in texts))
         stored_keys = tuple(f"{kind}.{name}" for name in teachers for kind in stored)
-        super().__init__(model, ("image", "text", "synthetic_text", *stored_keys))
+        super().__init__(model, ("image", *(key for key, _ in texts), *stored_keys))
+        self.texts = texts
         self.teachers = teachers
         self.teacher_logit_scales = dict(teacher_logit_scales)
         self.distillation_weight = distillation_weight
 
     def encode(self, batch: Batch) -> Features:
-        return self._encode(batch["image"], torch.cat([batch["text"], batch["synthetic_text"]]))
+        return self._encode(batch["image"], torch.cat([batch[key] for key, _ in self.texts]))
 
     def losses(self, features: Features, batch: Batch) -> dict[str, Tensor]:
-        ground_truth, synthetic = features.text.chunk(2)
-        pairs = ((ground_truth, "teacher_text"), (synthetic, "teacher_synthetic"))
+        kinds = features.text.chunk(len(self.texts))
+        pairs = [(text, kind) for text, (_, kind) in zip(kinds, self.texts, strict=True)]
         image, scale, weight = features.image, features.logit_scale, self.distillation_weight
         losses: dict[str, Tensor] = {}
         if weight < 1:
@@ -172,5 +181,8 @@ def build_task(recipe: Recipe, model: ImageTextModel, teachers: Mapping[str, Tea
         return ContrastiveTask(model)
     scales = {name: teacher.logit_scale for name, teacher in teachers.items()}
     return ReinforcedTask(
-        model, teacher_logit_scales=scales, distillation_weight=recipe.distillation_weight
+        model,
+        teacher_logit_scales=scales,
+        distillation_weight=recipe.distillation_weight,
+        mixed_captions=recipe.synthetic_ratio is not None,
     )

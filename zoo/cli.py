@@ -31,12 +31,26 @@ COMMANDS = {
     "embed": Command("inference:embed", "photographs and texts to features in a file"),
     "convert": Command("models:convert", "weights to another naming, reparameterized or not"),
     "data tiny-world": Command("tiny_world:tiny_world", "shards of the procedural data set"),
+    "data filter": Command("curate:filter_data", "keep the pairs that a teacher finds most alike"),
+    "data dedup": Command("curate:dedup_data", "of pictures that mean the same, keep one"),
+    "data prune": Command("curate:prune_data", "keep more of complex concepts, the hardest first"),
+    "data retrieve": Command("curate:retrieve_data", "keep what resembles pictures or texts"),
+    "data balance": Command("curate:balance_data", "count concepts, let frequent ones weigh less"),
+    "data check": Command("data_inspect:check", "find damage in shards and sidecars"),
+    "data repair": Command("data_inspect:repair", "write sound copies of damaged shards"),
+    "data show": Command("data_inspect:show", "contact sheet of a reinforced shard"),
+    "data stats": Command("data_inspect:stats", "sizes, caption lengths, similarities"),
+    "data import": Command("data_import:data_import", "Apple's reinforced data as sidecars"),
     "reinforce": Command("reinforce:reinforce", "store embeddings and captions beside shards"),
     "train": Command("train:train", "run a recipe; `zoo train --list` shows them", True),
     "eval": Command("evaluate:evaluate", "zero-shot classification and retrieval"),
     "export": Command("export:export", "Core ML packages, executed from the file and compared"),
     "bench latency": Command("bench:latency", "time the towers on this machine"),
+    "bench storage": Command("bench_storage:storage", "the sidecar against Apple's layouts"),
     "bench reinforcement": Command("bench:reinforcement", "reinforced against plain training"),
+    "bench engine": Command("bench_engine:engine", "zoo reinforce against the bare teacher"),
+    "bench loader": Command("bench_loader:loader", "the loader against open_clip's pipeline"),
+    "bench curation": Command("bench_curation:curation", "dedup and prune a million embeddings"),
     "demo": Command("demo:demo", "everything above, offline, on the tiny world"),
 }
 
@@ -85,7 +99,7 @@ def _dispatch(arguments: list[str]) -> None:
         return
     name, rest = _split(arguments)
     if name not in COMMANDS:
-        raise ValueError(_unknown(name))
+        raise ValueError(_unknown(arguments))
     _run(name, rest)
 
 
@@ -117,8 +131,16 @@ def _overview() -> str:
     )
 
 
-def _unknown(name: str) -> str:
+def _unknown(arguments: list[str]) -> str:
+    name, pair = arguments[0], " ".join(arguments[:2])
     group = [command for command in COMMANDS if command.startswith(f"{name} ")]
-    near = group or difflib.get_close_matches(name, COMMANDS, n=2)
-    hint = f"did you mean {' or '.join(near)}?" if near else "`zoo --help` lists the commands."
-    return f"Unknown command '{name}'; {hint}"
+    near = (
+        difflib.get_close_matches(pair, group, n=1)
+        or group
+        or difflib.get_close_matches(name, COMMANDS, n=2)
+    )
+    if not near:
+        return f"Unknown command '{name}'; `zoo --help` lists the commands."
+    *others, last = near
+    choices = f"{', '.join(others)} or {last}" if others else last
+    return f"Unknown command '{pair if group else name}'; did you mean {choices}?"

@@ -38,7 +38,8 @@ def _shear_degrees(magnitude: float) -> float:
     return math.degrees(math.atan(magnitude))
 
 
-def _whole_pixels(fraction: float, size: int) -> int:
+def whole_pixels(fraction: float, size: int) -> int:
+    """Return how many pixels a shift by `fraction` of `size` pixels is, towards zero."""
     # torchvision truncates; rounding first keeps float32 from tipping an exact count under.
     return int(round(fraction * size, 3))
 
@@ -68,13 +69,13 @@ RANDAUGMENT_OPS = (
     ),
     RandAugmentOp(
         "TranslateX",
-        lambda image, m: _affine(image, translate=(_whole_pixels(m, image.width), 0)),
+        lambda image, m: _affine(image, translate=(whole_pixels(m, image.width), 0)),
         _up_to(150 / 331),
         signed=True,
     ),
     RandAugmentOp(
         "TranslateY",
-        lambda image, m: _affine(image, translate=(0, _whole_pixels(m, image.height))),
+        lambda image, m: _affine(image, translate=(0, whole_pixels(m, image.height))),
         _up_to(150 / 331),
         signed=True,
     ),

@@ -2,52 +2,40 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.reinforced_data.augmentation.policy import AugmentationPolicy
-from zoo.reinforced_data.engine.captioners import Captioner
-from zoo.reinforced_data.engine.process_shard import (
-    OnError,
-    Reinforcement,
-    SkippedSample,
-    process_shard,
-    shard_header,
-)
+from zoo.reinforced_data.engine.captioners.protocol import Captioner
+from zoo.reinforced_data.engine.cluster import run_on_cluster
+from zoo.reinforced_data.engine.locations import ShardTask, find_tasks
+from zoo.reinforced_data.engine.pipeline import Outcome, Skipped
+from zoo.reinforced_data.engine.processes import run_in_processes
+from zoo.reinforced_data.engine.progress import Meter, Progress
+from zoo.reinforced_data.engine.settings import OnError, Reinforcement
+from zoo.reinforced_data.engine.specification import Specification, work_device
 from zoo.reinforced_data.engine.teachers import Teacher
-from zoo.reinforced_data.shards.find import find_shards
-from zoo.reinforced_data.shards.index import ShardIndex
+from zoo.reinforced_data.engine.work_list import WorkOptions, work_through
 from zoo.reinforced_data.sidecars.embedding_storage import Storage
-from zoo.reinforced_data.sidecars.header import SidecarHeader
-from zoo.reinforced_data.sidecars.sidecar import Sidecar, sidecar_path
 
-_PROPERTIES_OF_THE_SHARD = ("shard", "shard_bytes", "samples", "packages")
+COPIES_FOLDER = Path("~/.cache/zoo/reinforce").expanduser()
+"""Where shards and sidecars at URLs have a copy while they are in work."""
 
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands; finished sidecars of earlier runs count as nothing."""
-
-    shards_done: int
-    shards: int
-    samples_done: int
-    samples_per_second: float
-    seconds_left: float
-    """Estimated from the bytes of the shards."""
+OnProgress = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
 class ReinforceReport:
     """What a run did."""
 
-    written: tuple[Path, ...]
-    kept: tuple[Path, ...]
-    """Finished sidecars of earlier runs, checked and left as they were."""
+    written: tuple[Path | str, ...]
+    """Sidecars, by path or URL."""
+    kept: tuple[Path | str, ...]
+    """Sidecars that others had finished, checked and left as they were."""
     samples: int
     """Samples of the written sidecars."""
-    skipped: tuple[SkippedSample, ...]
+    skipped: tuple[Skipped, ...]
     seconds: float
 
 
@@ -60,19 +48,31 @@ def reinforce(
     augmentations: int = 10,
     captions: int = 0,
     seed: int = 0,
-    storage: Storage = "int8",
+    storage: Storage | tuple[Storage, ...] = "int8",
     batch_size: int = 64,
     on_error: OnError = "stop",
-    on_progress: Callable[[Progress], None] | None = None,
+    extend: bool = False,
     overwrite: bool = False,
+    output: str | Path | None = None,
+    workers: int = 0,
+    on_progress: OnProgress | None = None,
 ) -> ReinforceReport:
     """Write the sidecar of every shard that has none yet; the fields of `Reinforcement` say what.
 
     A sidecar appears when it is whole, so a run that was stopped or killed is taken up by the same
-    call. The same shards and settings give the same bytes. `overwrite` makes all of them anew.
+    call, and several runs share the work: none touches a shard that another one is at, all return
+    when every sidecar is there. The same shards and settings give the same bytes, whoever did
+    what. A teacher that a finished sidecar lacks is added to it, and so are captions where there
+    are none; what it holds already is not computed again. `overwrite` makes all of them anew.
+
+    Args:
+        shards: folder, file, glob, brace pattern or URL, or several of these.
+        output: folder or URL of the sidecars; beside the shards by default.
+        workers: processes that decode pictures and replay augmentations; 0 does it here.
+        on_progress: called after each batch.
 
     Raises ValueError when nothing matches `shards`; when a finished sidecar was made with other
-    settings or is damaged; and, with on_error="stop", for a sample that cannot be used.
+    settings or is damaged; and, with on_error="stop", for a sample or shard that cannot be used.
     """
     settings = Reinforcement(
         teachers=teachers,
@@ -84,74 +84,60 @@ def reinforce(
         storage=storage,
         batch_size=batch_size,
         on_error=on_error,
+        extend=extend,
     )
-    paths = find_shards(shards)
-    kept = [] if overwrite else [path for path in paths if sidecar_path(path).exists()]
-    for path in kept:
-        _check_finished(path, settings)
-    todo = [path for path in paths if path not in set(kept)]
-    meter = _Meter(todo, on_progress)
-    skipped = [sample for path in todo for sample in process_shard(path, settings, meter.advance)]
+    tasks = find_tasks(shards, output=output, overwrite=overwrite)
+    meter = Meter(tasks, on_progress)
+    outcome = work_through(
+        tasks, settings, folder=COPIES_FOLDER, workers=workers, on_event=meter.take
+    )
+    return _report(tasks, outcome, meter)
+
+
+def reinforce_by_names(
+    shards: str | Path | Sequence[str | Path],
+    specification: Specification,
+    *,
+    processes: int = 1,
+    cluster: str | None = None,
+    overwrite: bool = False,
+    output: str | Path | None = None,
+    workers: int = 0,
+    on_progress: OnProgress | None = None,
+) -> ReinforceReport:
+    """Do what `reinforce` does with models that are loaded by name, in one process or several.
+
+    Args:
+        shards: as for `reinforce`, and so are overwrite, output and on_progress.
+        specification: the teachers and everything else by name.
+        processes: how many of them hold the teachers, each on one GPU or its share of the cores.
+        cluster: address of a Ray cluster, "local" starts one here; None stays without Ray.
+        workers: processes that decode pictures, for each of `processes`.
+
+    A process that is killed loses the shard in work, which another one begins again. Raises what
+    `reinforce` and the loading of the models raise, and OSError when no process is left.
+    """
+    if processes < 1:
+        raise ValueError(f"processes is {processes}; give at least 1.")
+    tasks = find_tasks(shards, output=output, overwrite=overwrite)
+    meter = Meter(tasks, on_progress)
+    place: WorkOptions = {"folder": COPIES_FOLDER, "workers": workers, "on_event": meter.take}
+    if cluster is not None:
+        outcome = run_on_cluster(
+            tasks, specification, address=cluster, processes=processes, **place
+        )
+    elif processes > 1:
+        outcome = run_in_processes(tasks, specification, processes=processes, **place)
+    else:
+        outcome = work_through(tasks, specification.load(work_device()), **place)
+    return _report(tasks, outcome, meter)
+
+
+def _report(tasks: Sequence[ShardTask], outcome: Outcome, meter: Meter) -> ReinforceReport:
     return ReinforceReport(
-        written=tuple(map(sidecar_path, todo)),
-        kept=tuple(map(sidecar_path, kept)),
-        samples=meter.samples_done,
-        skipped=tuple(skipped),
+        written=tuple(tasks[number].sidecar for number in sorted(outcome.written)),
+        kept=tuple(tasks[number].sidecar for number in sorted(outcome.kept)),
+        samples=outcome.samples,
+        skipped=tuple(outcome.skipped),
         seconds=meter.seconds,
     )
-
-
-def _check_finished(shard: Path, settings: Reinforcement) -> None:
-    """Raise unless the shard's sidecar is sound, belongs to it and was made with `settings`."""
-    sidecar = Sidecar.open(sidecar_path(shard))
-    sidecar.verify()
-    sidecar.check_shard(shard, ShardIndex(shard).keys)
-    asked = shard_header(shard, sidecar.header.samples, settings)
-    if sidecar.header.shard_bytes != asked.shard_bytes:
-        raise ValueError(
-            f"'{sidecar.path}' was made from a shard of {sidecar.header.shard_bytes} bytes, but "
-            f"'{shard}' has {asked.shard_bytes}: it has changed; overwrite the sidecar."
-        )
-    for name in (f.name for f in fields(SidecarHeader) if f.name not in _PROPERTIES_OF_THE_SHARD):
-        before, now = getattr(sidecar.header, name), getattr(asked, name)
-        if before != now:
-            raise ValueError(
-                f"'{sidecar.path}' was made with {name} = {before}, but {now} is asked for; "
-                "ask for the same or overwrite it."
-            )
-
-
-class _Meter:
-    """Counts samples and bytes of the shards to do, and reports after each batch."""
-
-    def __init__(self, shards: Sequence[Path], report: Callable[[Progress], None] | None) -> None:
-        self._sizes = [shard.stat().st_size for shard in shards]
-        self._report = report
-        self._start = time.monotonic()
-        self._shards_done = 0
-        self._samples_of_shard = 0
-        self.samples_done = 0
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since the start."""
-        return time.monotonic() - self._start
-
-    def advance(self, samples: int, samples_of_shard: int) -> None:
-        """Count a batch of the shard in work."""
-        self.samples_done += samples
-        self._samples_of_shard += samples
-        share = self._samples_of_shard / samples_of_shard
-        done = sum(self._sizes[: self._shards_done]) + share * self._sizes[self._shards_done]
-        if self._samples_of_shard == samples_of_shard:
-            self._shards_done, self._samples_of_shard = self._shards_done + 1, 0
-        if self._report is not None:
-            self._report(
-                Progress(
-                    shards_done=self._shards_done,
-                    shards=len(self._sizes),
-                    samples_done=self.samples_done,
-                    samples_per_second=self.samples_done / self.seconds,
-                    seconds_left=self.seconds * (sum(self._sizes) - done) / done,
-                )
-            )

@@ -12,166 +12,241 @@ and, reinforced, for every teacher NAME (`synthetic` only where captions are sto
     teacher_text.NAME        float32 (B, D_k)      … of that ground-truth caption
     teacher_synthetic.NAME   float32 (B, D_k)      … of that synthetic caption
 
-A reinforced picture shows its first ground-truth caption: the one whose embedding is stored.
+A reinforced picture shows its first ground-truth caption: the one whose embedding is stored. With a
+`synthetic_ratio` it has one caption, its own or a synthetic one, in `text` and `teacher_text.NAME`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
+from zoo.reinforced_data.augmentation.fast import prepare_worker
 from zoo.reinforced_data.augmentation.policy import AugmentationPolicy
-from zoo.reinforced_data.loading.training_samples import PlainSamples, ReinforcedSamples
-from zoo.reinforced_data.randomness import keyed_rng
-from zoo.reinforced_data.shards.find import find_shards
-from zoo.reinforced_data.shards.index import ShardIndex
+from zoo.reinforced_data.loading.batches import Batch, Batches, Slice, Tokenize
+from zoo.reinforced_data.loading.data_set import DataSet, DataSource
+from zoo.reinforced_data.loading.mixture import Mixture
+from zoo.reinforced_data.loading.source import ReinforcementSource
+from zoo.reinforced_data.loading.training_samples import (
+    PlainSamples,
+    ReinforcedSamples,
+    TrainingSamples,
+)
+from zoo.reinforced_data.loading.views import Pixels, Renderer
 from zoo.reinforced_data.sidecars.header import TeacherInfo
-from zoo.reinforced_data.sidecars.sidecar import Sidecar, sidecar_path
 
-Batch = dict[str, Tensor]
-Tokenize = Callable[[list[str]], Tensor]
+Data = str | Path | DataSource | Sequence[str | Path] | Sequence[DataSource]
 
 
 class Loader:
-    """Batches in an order that (seed, epoch) decides, whatever the number of worker processes.
+    """Batches of an endless sequence of samples that the seed alone decides.
 
-    Iterating yields the rest of the present epoch, then the next iteration is the next epoch. Each
-    epoch shows every sample once, less the last, partial batch. `state_dict` taken after a batch
-    leads on to the batch after it.
+    Every pass shows every sample once (or as often as its subset says) and the next one follows
+    without a seam. All ranks together make the global batches that one rank would make with a batch
+    `world_size` times as large. Neither the number of ranks nor of worker processes changes them.
+
+    Iterating yields the batches that begin in the present epoch, then the next iteration is the
+    next epoch: one pass over one data set, or as many samples as all of them have. `state_dict`
+    taken after a batch leads on to the batch after it.
     """
 
     def __init__(
         self,
-        shards: str | Path | Sequence[str | Path],
+        data: Data,
         *,
         tokenize: Tokenize,
         image_size: int,
         batch_size: int,
         reinforced: bool = False,
         policy: AugmentationPolicy | None = None,
+        synthetic_ratio: float | None = None,
+        pixels: Pixels = "exact",
         seed: int = 0,
         num_workers: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        cache_folder: Path | None = None,
     ) -> None:
-        """Index the shards and open their sidecars.
+        """Count the samples of the data: sidecars when reinforced, else an index of every shard.
 
-        `policy` draws the augmentations of plain training; those of reinforced training are stored.
+        Args:
+            data: shards as `find_shards` and `expand_urls` take them, or one or more `DataSource`.
+            tokenize: from captions to int64 (B, T).
+            image_size: S, in pixels.
+            batch_size: samples of this rank's batches.
+            reinforced: yield what sidecars, or Apple's members in the shards, store.
+            policy: draws the augmentations of plain training; those of reinforced are stored.
+            synthetic_ratio: None for both captions of a reinforced picture, or the probability of
+                showing a synthetic one in place of its own.
+            pixels: "exact" as the teacher saw them, or "fast".
+            seed: of the order, of augmentations and of captions.
+            num_workers: processes that prepare batches; 0 prepares them in this one.
+            rank: which part of every global batch is made here, 0 … world_size - 1.
+            world_size: number of processes that train together.
+            cache_folder: where shards and sidecars at URLs are copied to.
+
         Raises ValueError for damaged or mismatched shards and sidecars and for fewer samples than a
-        batch, FileNotFoundError for a sidecar that is not there.
+        global batch, FileNotFoundError for a sidecar that is not there.
         """
-        if reinforced and policy is not None:
-            raise ValueError("Reinforced data have their augmentations stored; leave out policy.")
-        indices = [ShardIndex(path) for path in find_shards(shards)]
-        if reinforced:
-            sidecars = [_open_sidecar(index) for index in indices]
-            _check_alike(sidecars)
-            self.teachers: dict[str, TeacherInfo] = sidecars[0].teachers
-            self._samples = ReinforcedSamples(indices, sidecars, image_size, seed)
-        else:
-            self.teachers = {}
-            self._samples = PlainSamples(indices, policy or AugmentationPolicy(), image_size, seed)
-        if not 1 <= batch_size <= len(self._samples):
-            raise ValueError(
-                f"batch_size is {batch_size} but there are {len(self._samples)} usable samples; "
-                "give at least one sample a batch and one whole batch an epoch."
-            )
-        self.seed, self.batch_size = seed, batch_size
-        self.epoch, self.position = 0, 0
-        self._loader = DataLoader(
-            _Batches(self._samples, tokenize),
-            sampler=_Order(self),
-            batch_size=None,  # the sampler's items are whole batches
-            num_workers=num_workers,
-            persistent_workers=num_workers > 0,
-            generator=torch.Generator(),  # its own: torch's global random state stays untouched
+        assert 0 <= rank < world_size
+        _check_options(reinforced, policy, synthetic_ratio)
+        sources = _sources(data)
+        self._data_sets = [
+            DataSet(source, reinforced=reinforced, cache_folder=cache_folder) for source in sources
+        ]
+        _check_same_keys(self._data_sets, synthetic_ratio)
+        self.teachers: Mapping[str, TeacherInfo] = self._data_sets[0].teachers
+        plans = [data_set.plan(seed, "data", i) for i, data_set in enumerate(self._data_sets)]
+        self._plan = Mixture(plans, [source.weight for source in sources], seed)
+        self._part = Slice(batch_size, rank, world_size)
+        _check_batch(self._part, self.samples)
+        self.seed, self.position = seed, 0
+        render = Renderer(image_size, pixels)
+        samples: TrainingSamples = (
+            ReinforcedSamples(self._data_sets, render, seed, synthetic_ratio)
+            if reinforced
+            else PlainSamples(self._data_sets, render, seed, policy or AugmentationPolicy())
         )
-
-    def __len__(self) -> int:
-        """Batches an epoch."""
-        return len(self._samples) // self.batch_size
+        self._batches = Batches(self._plan, samples, tokenize, self._part)
+        self._num_workers = num_workers
+        self._worker_init = prepare_worker if pixels == "fast" else None
+        self._stream: Iterator[Batch | ValueError | OSError] | None = None
 
     @property
     def samples(self) -> int:
-        """Usable samples of all shards."""
-        return len(self._samples)
+        """Samples of an epoch, over all ranks."""
+        return len(self._plan)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch in which the next batch begins, from 0."""
+        return self.position * self._part.global_batch // self.samples
+
+    def __len__(self) -> int:
+        """Batches that begin in the present epoch; the next may have one more or less."""
+        return self._first_batch(self.epoch + 1) - self._first_batch(self.epoch)
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in self._loader:
-            if isinstance(batch, ValueError):
-                raise batch
-            self.position += 1
-            yield batch
-        self.epoch, self.position = self.epoch + 1, 0
+        end = self._first_batch(self.epoch + 1)
+        while self.position < end:
+            yield self._next()
 
-    def state_dict(self) -> dict[str, int]:
+    def state_dict(self) -> dict[str, int | str]:
         """Return the place after the last batch given out, and what it holds for."""
-        return {"epoch": self.epoch, "position": self.position} | self._identity()
+        return {"position": self.position} | self._identity()
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue there. Raises ValueError when data, seed or batch size are others."""
+    def load_state_dict(self, state: Mapping[str, int | str]) -> None:
+        """Continue there, with any number of ranks and workers.
+
+        Raises ValueError when data, seed or global batch size are others.
+        """
         for name, value in self._identity().items():
-            if state[name] != value:
+            if state.get(name) != value:
                 raise ValueError(
-                    f"The loader's state was saved with {name} = {state[name]} but it is {value} "
-                    "now; continue with the same data, seed and batch size."
+                    f"The loader's state was saved with {name} = {state.get(name)} but it is "
+                    f"{value} now; continue with the same data, seed and batch size."
                 )
-        self.epoch, self.position = state["epoch"], state["position"]
+        self.position, self._stream = int(state["position"]), None
 
-    def _identity(self) -> dict[str, int]:
-        return {"seed": self.seed, "batch_size": self.batch_size, "samples": self.samples}
+    def _next(self) -> Batch:
+        # Workers go on across epochs: the stream ends only where the place is changed.
+        if self._stream is None:
+            self._stream = self._start()
+        batch = next(self._stream)
+        if isinstance(batch, ValueError | OSError):
+            self._stream = None
+            raise batch
+        self.position += 1
+        return batch
 
+    def _start(self) -> Iterator[Batch | ValueError | OSError]:
+        """The batches from the present place on."""
+        return iter(
+            DataLoader(
+                self._batches,
+                sampler=_From(self.position),
+                batch_size=None,  # the sampler's items are whole batches
+                num_workers=self._num_workers,
+                worker_init_fn=self._worker_init,
+                generator=torch.Generator(),  # its own: torch's global random state stays untouched
+            )
+        )
 
-class _Order:
-    """(epoch, sample) of every batch that the present epoch still has to give."""
+    def _first_batch(self, epoch: int) -> int:
+        return -(-epoch * self.samples // self._part.global_batch)
 
-    def __init__(self, loader: Loader) -> None:
-        self._loader = loader
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        epoch, size = self._loader.epoch, self._loader.batch_size
-        order = keyed_rng(self._loader.seed, "order", epoch).permutation(self._loader.samples)
-        for batch in range(self._loader.position, len(self._loader)):
-            yield [(epoch, int(i)) for i in order[batch * size : (batch + 1) * size]]
-
-
-class _Batches(Dataset[Batch | ValueError]):
-    """Whole batches; an error is returned, since torch would bury it in a worker's trace."""
-
-    def __init__(self, samples: PlainSamples | ReinforcedSamples, tokenize: Tokenize) -> None:
-        self._samples, self._tokenize = samples, tokenize
-
-    def __getitem__(self, places: list[tuple[int, int]]) -> Batch | ValueError:
-        try:
-            samples = [self._samples[place] for place in places]
-            return {key: self._join([sample[key] for sample in samples]) for key in samples[0]}
-        except ValueError as error:
-            return error
-
-    def _join(self, values: list[Any]) -> Tensor:
-        if isinstance(values[0], str):
-            return self._tokenize(values)
-        return torch.from_numpy(np.stack(values))
-
-
-def _open_sidecar(index: ShardIndex) -> Sidecar:
-    sidecar = Sidecar.open(sidecar_path(index.path))
-    sidecar.check_shard(index.path, index.keys)
-    return sidecar
+    def _identity(self) -> dict[str, int | str]:
+        return {
+            "seed": self.seed,
+            "global_batch_size": self._part.global_batch,
+            "samples": self.samples,
+            "data": ",".join(data_set.fingerprint() for data_set in self._data_sets),
+        }
 
 
-def _check_alike(sidecars: Sequence[Sidecar]) -> None:
-    """Raise unless all sidecars hold the same teachers, kind of augmentations and captions."""
-    first = sidecars[0]
-    for sidecar in sidecars[1:]:
-        for name in ("teachers", "augmentation", "captions"):
-            ours, theirs = getattr(first.header, name), getattr(sidecar.header, name)
-            if ours != theirs:
-                raise ValueError(
-                    f"{name} is {ours} in '{first.path}' but {theirs} in '{sidecar.path}'; "
-                    "reinforce all shards alike."
-                )
+class _From:
+    """The numbers of the batches from `first` on, without end."""
+
+    def __init__(self, first: int) -> None:
+        self._first = first
+
+    def __iter__(self) -> Iterator[int]:
+        return itertools.count(self._first)
+
+
+def _sources(data: Data) -> list[DataSource]:
+    if isinstance(data, DataSource):
+        return [data]
+    if isinstance(data, str | Path):
+        return [DataSource(shards=data)]
+    sources = [one for one in data if isinstance(one, DataSource)]
+    return sources or [DataSource(shards=[one for one in data if isinstance(one, str | Path)])]
+
+
+def _check_options(
+    reinforced: bool, policy: AugmentationPolicy | None, synthetic_ratio: float | None
+) -> None:
+    if reinforced and policy is not None:
+        raise ValueError("Reinforced data have their augmentations stored; leave out policy.")
+    if synthetic_ratio is None:
+        return
+    if not reinforced:
+        raise ValueError("Plain data have no synthetic captions; leave out synthetic_ratio.")
+    if not 0 <= synthetic_ratio <= 1:
+        raise ValueError(f"synthetic_ratio is {synthetic_ratio}; give a value in [0, 1].")
+
+
+def _check_batch(part: Slice, samples: int) -> None:
+    if not 1 <= part.global_batch <= samples:
+        ranks = f" on {part.world_size} ranks" if part.world_size > 1 else ""
+        raise ValueError(
+            f"batch_size is {part.batch_size}{ranks} but there are {samples} usable samples; "
+            "give at least one sample a batch and one whole batch an epoch."
+        )
+
+
+def _check_same_keys(data_sets: Sequence[DataSet], synthetic_ratio: float | None) -> None:
+    """Raise unless all data sets fill the same keys of a batch, and with what is asked for."""
+    stored = [data_set.first for data_set in data_sets if data_set.first]
+    for source in stored:
+        if synthetic_ratio and not source.header.captions:
+            raise ValueError(
+                f"synthetic_ratio is {synthetic_ratio} but '{source.path}' stores no synthetic "
+                "caption; reinforce with a captioner, or leave synthetic_ratio out."
+            )
+        ours, theirs = _keys(stored[0]), _keys(source)
+        if ours != theirs:
+            raise ValueError(
+                f"'{stored[0].path}' holds {ours} but '{source.path}' holds {theirs}; data sets "
+                "that are mixed need the same teachers, and synthetic captions all or none."
+            )
+
+
+def _keys(source: ReinforcementSource) -> str:
+    teachers = (f"{t.name} ({t.embed_dim}, ×{t.logit_scale:g})" for t in source.teachers.values())
+    captions = "with" if source.header.captions else "without"
+    return f"teachers {', '.join(teachers)} {captions} synthetic captions"

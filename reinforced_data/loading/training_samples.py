@@ -1,90 +1,127 @@
-"""One training sample at a time, as a function of (seed, epoch, sample): plain and reinforced."""
+"""One training sample at a time, as a function of its place in the plan: plain and reinforced."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-from PIL import Image
-from torch.utils.data import Dataset
 
 from zoo.reinforced_data.augmentation.policy import AugmentationPolicy
+from zoo.reinforced_data.loading.data_set import DataSet, OpenShard
+from zoo.reinforced_data.loading.plan import Place
+from zoo.reinforced_data.loading.source import ReinforcementSource
+from zoo.reinforced_data.loading.views import Renderer, upright_size
 from zoo.reinforced_data.randomness import keyed_rng
-from zoo.reinforced_data.shards.index import ShardIndex, load_picture
-from zoo.reinforced_data.sidecars.sidecar import Sidecar
+from zoo.reinforced_data.shards.sample import Sample
 
 
-class PlainSamples(Dataset[dict[str, Any]]):
+class TrainingSamples(Protocol):
+    """Samples by data set and place."""
+
+    def read(self, data_set: int, place: Place) -> dict[str, Any]:
+        """Return a sample under the batch's keys: `image` uint8 (S, S, 3), texts undivided.
+
+        Raises ValueError, naming shard and key, for a sample that cannot be used.
+        """
+        ...
+
+
+class PlainSamples:
     """A fresh augmentation and a random ground-truth caption of each picture."""
 
     def __init__(
-        self, indices: Sequence[ShardIndex], policy: AugmentationPolicy, image_size: int, seed: int
+        self,
+        data_sets: Sequence[DataSet],
+        render: Renderer,
+        seed: int,
+        policy: AugmentationPolicy,
     ) -> None:
-        self._indices, self._policy = indices, policy
-        self._image_size, self._seed = image_size, seed
-        self._places = _places([np.arange(len(index)) for index in indices])
+        self._data_sets, self._render = data_sets, render
+        self._seed, self._policy = seed, policy
 
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def __getitem__(self, epoch_and_sample: tuple[int, int]) -> dict[str, Any]:
-        """Return `image` uint8 (3, S, S) and `text`; ValueError names shard and key."""
-        shard, row = self._places[epoch_and_sample[1]]
-        sample, image = load_picture(self._indices[shard], row)
-        rng = keyed_rng(self._seed, "sample", *epoch_and_sample)
-        params = self._policy.record(rng, image.width, image.height)
-        return {
-            "image": _pixels(self._policy.replay(image, params, self._image_size)),
-            "text": sample.captions[rng.integers(len(sample.captions))],
-        }
+    def read(self, data_set: int, place: Place) -> dict[str, Any]:
+        """Return `image` and `text`; see `TrainingSamples`."""
+        shard = self._data_sets[data_set].open(place.shard)
+        row, sample = _read(shard, place)
+        rng = keyed_rng(self._seed, "sample", data_set, *place)
+        try:
+            params = self._policy.record(rng, *upright_size(sample.image))
+            image = self._render(sample.image, params, self._policy)
+        except ValueError as error:
+            raise _unusable(shard, row, error) from error
+        return {"image": image, "text": sample.captions[rng.integers(len(sample.captions))]}
 
 
-class ReinforcedSamples(Dataset[dict[str, Any]]):
-    """A stored augmentation, the first ground-truth and a stored caption, and their embeddings.
+class ReinforcedSamples:
+    """A stored augmentation, captions, and the teachers' embeddings of both.
 
-    Samples that the sidecar marks as not valid are left out.
+    `synthetic_ratio` None: the first ground-truth and a synthetic caption. A number: one of them,
+    the synthetic one with this probability.
     """
 
     def __init__(
         self,
-        indices: Sequence[ShardIndex],
-        sidecars: Sequence[Sidecar],
-        image_size: int,
+        data_sets: Sequence[DataSet],
+        render: Renderer,
         seed: int,
+        synthetic_ratio: float | None,
     ) -> None:
-        self._indices, self._sidecars = indices, sidecars
-        self._image_size, self._seed = image_size, seed
-        self._places = _places([np.flatnonzero(sidecar.valid) for sidecar in sidecars])
+        self._data_sets, self._render = data_sets, render
+        self._seed, self._synthetic_ratio = seed, synthetic_ratio
 
-    def __len__(self) -> int:
-        return len(self._places)
+    def read(self, data_set: int, place: Place) -> dict[str, Any]:
+        """Return a sample with its embeddings; see `TrainingSamples`."""
+        shard = self._data_sets[data_set].open(place.shard)
+        source = shard.source
+        assert source is not None
+        row, sample = _read(shard, place)
+        rng = keyed_rng(self._seed, "sample", data_set, *place)
+        augmentation = int(rng.integers(source.header.augmentations))
+        params = source.augment_params(row, augmentation)
+        try:
+            item: dict[str, Any] = {"image": self._render(sample.image, params, source.policy)}
+        except ValueError as error:
+            raise _unusable(shard, row, error) from error
+        for name in source.teachers:
+            item[f"teacher_image.{name}"] = source.image_embedding(name, row, augmentation)
+        return item | self._texts(source, row, sample, rng)
 
-    def __getitem__(self, epoch_and_sample: tuple[int, int]) -> dict[str, Any]:
-        """Return a sample under the batch's keys; ValueError names shard and key."""
-        shard, row = self._places[epoch_and_sample[1]]
-        sidecar, header = self._sidecars[shard], self._sidecars[shard].header
-        sample, image = load_picture(self._indices[shard], row)
-        rng = keyed_rng(self._seed, "sample", *epoch_and_sample)
-        a = int(rng.integers(header.augmentations))
-        view = sidecar.policy.replay(image, sidecar.augment_params(row, a), self._image_size)
-        item = {"image": _pixels(view), "text": sample.captions[0]}
-        for name in sidecar.teachers:
-            item[f"teacher_image.{name}"] = sidecar.image_embedding(name, row, a)
-            item[f"teacher_text.{name}"] = sidecar.text_embedding(name, row, 0)
-        if header.captions:
-            c = int(rng.integers(header.captions))
-            item["synthetic_text"] = sidecar.captions(row)[c]
-            for name in sidecar.teachers:
-                item[f"teacher_synthetic.{name}"] = sidecar.text_embedding(name, row, 1 + c)
-        return item
+    def _texts(
+        self, source: ReinforcementSource, row: int, sample: Sample, rng: np.random.Generator
+    ) -> dict[str, Any]:
+        captions = source.header.captions
+        chosen = 1 + int(rng.integers(captions)) if captions else 0
+        if self._synthetic_ratio is not None:
+            only = chosen if rng.random() < self._synthetic_ratio else 0
+            return _text(source, row, sample, only, "text", "teacher_text")
+        texts = _text(source, row, sample, 0, "text", "teacher_text")
+        if captions:
+            texts |= _text(source, row, sample, chosen, "synthetic_text", "teacher_synthetic")
+        return texts
 
 
-def _places(rows: Sequence[np.ndarray]) -> np.ndarray:
-    """(shard, row) of every sample: int64 (N, 2)."""
-    shards = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
-    return np.stack([shards, np.concatenate(rows)], axis=1)
+def _text(
+    source: ReinforcementSource, row: int, sample: Sample, text: int, key: str, teacher_key: str
+) -> dict[str, Any]:
+    """Text 0 is the first ground-truth caption, 1+c synthetic caption c."""
+    item: dict[str, Any] = {
+        f"{teacher_key}.{name}": source.text_embedding(name, row, text) for name in source.teachers
+    }
+    item[key] = source.caption(row, text - 1) if text else sample.captions[0]
+    return item
 
 
-def _pixels(image: Image.Image) -> np.ndarray:
-    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+def _read(shard: OpenShard, place: Place) -> tuple[int, Sample]:
+    """Row in the shard and undecoded sample, which has a caption."""
+    row = int(shard.rows[place.sample])
+    sample = shard.index.read(row)
+    if not sample.captions:
+        raise ValueError(
+            f"{shard.index.describe(row)} has no caption; add one or leave the sample out."
+        )
+    return row, sample
+
+
+def _unusable(shard: OpenShard, row: int, error: ValueError) -> ValueError:
+    return ValueError(f"{shard.index.describe(row)} has no usable picture: {error}")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 from PIL import Image
 
 from zoo.models.preprocess import open_image
@@ -11,47 +15,101 @@ from zoo.reinforced_data.shards.read import (
     IMAGE_SUFFIXES,
     build_sample,
     group_members,
+    read_captions,
     read_member,
 )
 from zoo.reinforced_data.shards.sample import Sample
 from zoo.reinforced_data.shards.tar_index import Member, index_tar
 
-_NEEDED = (*IMAGE_SUFFIXES, "txt", "json")  # other members can be large
+DIGEST_BYTES = 8
+
+_SUFFIXES = (*IMAGE_SUFFIXES, "txt", "json")
+_ABSENT = -1
+_ALL, _CAPTIONS = slice(None), slice(1, None)
 
 
 class ShardIndex:
-    """The samples of one shard by their place, in the order of `read_shard`, without `extra`."""
+    """The samples of one shard by their place, in the order of `read_shard`: picture and captions.
 
-    def __init__(self, path: Path) -> None:
-        """Check and list every header. Raises what `read_shard` raises for a damaged shard."""
+    About 115 bytes a sample: its key, and where picture and caption lie.
+    """
+
+    def __init__(self, path: Path, on_error: Literal["stop", "skip"] = "stop") -> None:
+        """Check and list every header.
+
+        A sample that cannot be used (no, several or empty images, a doubled member) raises the
+        ValueError of `read_shard`, or with `on_error="skip"` keeps its row and is listed in
+        `problems`. A damaged tar raises ValueError in either case.
+        """
         if not path.is_file():
             raise FileNotFoundError(f"There is no shard {path}; expected a tar file.")
-        groups = group_members(path, index_tar(path))
+        groups, problems = group_members(path, index_tar(path))
+        if problems and on_error == "stop":
+            raise ValueError(next(iter(problems.values())))
         self.path = path
         self.keys = tuple(groups)
-        self._members: list[dict[str, Member]] = [
-            {suffix: members[suffix] for suffix in members if suffix in _NEEDED}
-            for members in groups.values()
-        ]
+        self.problems: Mapping[int, str] = {
+            i: problems[key] for i, key in enumerate(groups) if key in problems
+        }
+        """Why a sample cannot be used, by its row; empty with `on_error="stop"`."""
+        self._places = np.array([_places(group) for group in groups.values()], np.int64)
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def read(self, i: int) -> Sample:
-        """Return sample `i` with picture and captions.
+        """Return sample `i` with picture and captions, without label and other members.
 
-        Raises ValueError, naming shard and key, when its captions cannot be read.
+        Raises ValueError, naming shard and key, when it is one of `problems` or its captions cannot
+        be read.
         """
-        with self.path.open("rb") as file:
-            data = {
-                suffix: read_member(self.path, file, member)
-                for suffix, member in self._members[i].items()
-            }
-        return build_sample(self.describe(i), self.keys[i], data)
+        return build_sample(self.describe(i), self.keys[i], self._data(i))
+
+    def captions(self, i: int) -> tuple[str, ...]:
+        """Return the captions of sample `i` without reading its picture; raises as `read`."""
+        return read_captions(self.describe(i), self._data(i, _CAPTIONS))
+
+    def digest(self, i: int) -> bytes:
+        """Return `content_digest` of sample `i`; ValueError when it is one of `problems`."""
+        return content_digest(self._data(i))
 
     def describe(self, i: int) -> str:
         """Name sample `i` for an error message."""
         return f"Sample {self.keys[i]!r} of shard {self.path}"
+
+    def _data(self, i: int, parts: slice = _ALL) -> dict[str, bytes]:
+        """Picture, then captions, by suffix."""
+        if i in self.problems:
+            raise ValueError(self.problems[i])
+        with self.path.open("rb", buffering=0) as file:
+            return {
+                _SUFFIXES[suffix]: read_member(self.path, file, Member(self.keys[i], offset, size))
+                for suffix, offset, size in self._places[i, parts].tolist()
+                if suffix != _ABSENT
+            }
+
+
+def content_digest(data: Mapping[str, bytes]) -> bytes:
+    """Return 8 bytes that change with the picture or the captions of a sample.
+
+    `data` are its members by suffix. BLAKE2b of the picture's bytes, then of the caption member's
+    (`txt`, else `json`, else nothing).
+    """
+    image = next(data[suffix] for suffix in IMAGE_SUFFIXES if suffix in data)
+    captions = data.get("txt", data.get("json", b""))
+    return hashlib.blake2b(image + captions, digest_size=DIGEST_BYTES).digest()
+
+
+def _places(group: Mapping[str, Member]) -> list[tuple[int, int, int]]:
+    """(suffix, offset, size) of the picture and of the captions; `txt` goes before `json`."""
+    return [_place(group, IMAGE_SUFFIXES), _place(group, ("txt", "json"))]
+
+
+def _place(group: Mapping[str, Member], suffixes: tuple[str, ...]) -> tuple[int, int, int]:
+    for suffix in suffixes:
+        if suffix in group:
+            return _SUFFIXES.index(suffix), group[suffix].offset, group[suffix].size
+    return _ABSENT, 0, 0
 
 
 def load_picture(index: ShardIndex, i: int) -> tuple[Sample, Image.Image]:

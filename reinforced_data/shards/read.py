@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -43,7 +43,9 @@ def read_shard(path: str | Path) -> Iterator[Sample]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no shard {path}; expected a tar file.")
-    groups = group_members(path, index_tar(path))
+    groups, problems = group_members(path, index_tar(path))
+    if problems:
+        raise ValueError(next(iter(problems.values())))
     return _samples(path, groups)
 
 
@@ -63,25 +65,33 @@ def read_member(path: Path, file: BinaryIO, member: Member) -> bytes:
     return data
 
 
-def group_members(path: Path, members: list[Member]) -> dict[str, dict[str, Member]]:
-    """Return the members of each sample, by key and suffix, in the order of the samples."""
-    visible = [member for member in members if _is_visible(member.name)]
+def group_members(
+    path: Path, members: list[Member]
+) -> tuple[dict[str, dict[str, Member]], dict[str, str]]:
+    """Return the members of each sample by key and suffix, in order, and what is wrong, by key.
+
+    Of a doubled member the first is kept. A problem is one sentence that names shard and key.
+    """
+    visible = [member for member in members if is_visible(member.name)]
     image_keys = {_stem(m.name) for m in visible if _last_suffix(m.name) in IMAGE_SUFFIXES}
     if not visible:
         raise ValueError(f"Shard {path} holds no samples; expected images and their captions.")
     groups: dict[str, dict[str, Member]] = {}
+    problems: dict[str, str] = {}
     for member in visible:
         key, suffix = _split_name(member.name, image_keys)
-        group = groups.setdefault(key, {})
-        if suffix in group:
-            raise ValueError(f"Shard {path} holds two members {key}.{suffix}; expected one.")
-        group[suffix] = member
+        if groups.setdefault(key, {}).setdefault(suffix, member) is not member:
+            twice = f"Shard {path} holds two members {key}.{suffix}; expected one."
+            problems.setdefault(key, twice)
     for key, group in groups.items():
-        _check_images(f"Sample {key!r} of shard {path}", group)
-    return groups
+        problem = _image_problem(group)
+        if problem is not None:
+            problems.setdefault(key, f"Sample {key!r} of shard {path} has {problem}")
+    return groups, problems
 
 
-def _is_visible(name: str) -> bool:
+def is_visible(name: str) -> bool:
+    """Say whether a member belongs to a sample: hidden files and names without suffix do not."""
     base = name.rpartition("/")[2]
     return "." in base and not base.startswith(".")
 
@@ -104,33 +114,33 @@ def _split_name(name: str, image_keys: set[str]) -> tuple[str, str]:
     return _stem(name), _last_suffix(name)
 
 
-def _check_images(sample: str, group: dict[str, Member]) -> None:
+def _image_problem(group: dict[str, Member]) -> str | None:
     images = [member for suffix, member in group.items() if suffix in IMAGE_SUFFIXES]
     if not images:
         names = ", ".join(member.name for member in group.values())
-        raise ValueError(
-            f"{sample} has no image, only {names}; expected one of {', '.join(IMAGE_SUFFIXES)}."
-        )
+        return f"no image, only {names}; expected one of {', '.join(IMAGE_SUFFIXES)}."
     if len(images) > 1:
-        raise ValueError(f"{sample} has {len(images)} images; expected one.")
+        return f"{len(images)} images; expected one."
     if images[0].size == 0:
-        raise ValueError(f"{sample} has an image of 0 bytes.")
+        return "an image of 0 bytes."
+    return None
 
 
-def build_sample(name: str, key: str, data: dict[str, bytes]) -> Sample:
+def build_sample(name: str, key: str, data: Mapping[str, bytes]) -> Sample:
     """Return the sample whose members hold `data`, by suffix; errors call it `name`."""
     image_suffix = next(suffix for suffix in data if suffix in IMAGE_SUFFIXES)
     known = {image_suffix, "txt", "cls"}
     return Sample(
         key=key,
         image=data[image_suffix],
-        captions=_captions(name, data),
+        captions=read_captions(name, data),
         label=_label(name, data["cls"]) if "cls" in data else None,
         extra={suffix: value for suffix, value in data.items() if suffix not in known},
     )
 
 
-def _captions(name: str, data: dict[str, bytes]) -> tuple[str, ...]:
+def read_captions(name: str, data: Mapping[str, bytes]) -> tuple[str, ...]:
+    """Return the captions in the members `data`, by suffix; errors call their sample `name`."""
     if "txt" in data:
         lines = _decode(name, ".txt", data["txt"]).splitlines()
     elif "json" in data:

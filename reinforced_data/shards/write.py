@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from zoo.reinforced_data.shards.read import IMAGE_SUFFIXES, SUFFIX, one_line
 from zoo.reinforced_data.shards.sample import Sample
+from zoo.reinforced_data.shards.whole_file import whole_file
 
 
 def write_shards(
@@ -39,17 +39,13 @@ def write_shards(
 def _write_shard(samples: Iterable[Sample], path: Path) -> None:
     from webdataset.writer import TarWriter
 
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            with TarWriter(file, encoder=False, mtime=0) as writer:
-                for record in _records(samples, path):
-                    writer.write(record)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        whole_file(path) as temporary,
+        temporary.open("wb") as file,
+        TarWriter(file, encoder=False, mtime=0) as writer,
+    ):
+        for record in _records(samples, path):
+            writer.write(record)
 
 
 def _records(samples: Iterable[Sample], path: Path) -> Iterator[dict[str, str | bytes]]:

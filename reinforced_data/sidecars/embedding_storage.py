@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
@@ -13,6 +14,37 @@ STORAGES: tuple[Storage, ...] = get_args(Storage)
 
 RowReader = Callable[[int, int], np.ndarray]
 """(sample, row) -> float32 (D,)."""
+
+
+@dataclass(frozen=True)
+class EmbeddingRows:
+    """R embeddings of D numbers of each of N samples, in the form in which they are stored.
+
+    Filled batch by batch, so that a shard never lies in memory as float32.
+    """
+
+    tensors: Mapping[str, np.ndarray]
+    """What `encode_embeddings` makes: `values` (N, R, D) and, for int8, `scale` (N, R)."""
+    storage: Storage
+
+    @classmethod
+    def zeros(cls, shape: tuple[int, int, int], storage: Storage) -> EmbeddingRows:
+        """Return rows of zeros; `shape` is (N, R, D)."""
+        samples, *of_a_sample = shape
+        like = encode_embeddings(np.zeros((0, *of_a_sample), np.float32), storage)
+        tensors = {
+            part: np.zeros((samples, *none.shape[1:]), none.dtype) for part, none in like.items()
+        }
+        return cls(tensors, storage)
+
+    def put(self, samples: slice | Sequence[int], embeddings: np.ndarray) -> None:
+        """Store float32 `embeddings` (n, R, D) of some samples; ValueError when not finite."""
+        if not np.isfinite(embeddings).all():
+            raise ValueError(
+                "Embeddings are not finite; the teacher's weights or its numeric type are at fault."
+            )
+        for part, encoded in encode_embeddings(embeddings, self.storage).items():
+            self.tensors[part][samples] = encoded
 
 
 def encode_embeddings(rows: np.ndarray, storage: Storage) -> dict[str, np.ndarray]:
@@ -36,6 +68,19 @@ def row_reader(tensors: Mapping[str, np.ndarray], storage: Storage) -> RowReader
     if storage == "bf16":
         return lambda i, row: (values[i, row].astype(np.uint32) << 16).view(np.float32)
     return lambda i, row: values[i, row].astype(np.float32)
+
+
+def decode_rows(
+    tensors: Mapping[str, np.ndarray], storage: Storage, samples: slice | np.ndarray, row: int
+) -> np.ndarray:
+    """Decode `row` of many samples of what `encode_embeddings` made: float32 (n, D)."""
+    values = tensors["values"][samples, row]
+    if storage == "bf16":
+        return (values.astype(np.uint32) << 16).view(np.float32)
+    decoded = values.astype(np.float32)
+    if storage == "int8":
+        decoded *= tensors["scale"][samples, row, None]
+    return decoded
 
 
 def _quantise(rows: np.ndarray) -> dict[str, np.ndarray]:

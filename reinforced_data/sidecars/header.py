@@ -65,8 +65,8 @@ class SidecarHeader:
         }
 
     @classmethod
-    def from_metadata(cls, metadata: Mapping[str, str], path: Path) -> SidecarHeader:
-        """Rebuild the header of the file `path`.
+    def from_metadata(cls, metadata: Mapping[str, str], path: Path | str) -> SidecarHeader:
+        """Rebuild the header of the file at `path`, which may be a URL.
 
         Raises ValueError for another format or version, or augmentations that cannot be replayed.
         """

@@ -13,7 +13,7 @@ import mmap
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -79,16 +79,12 @@ class TensorFile:
             raise FileNotFoundError(f"No sidecar at '{path}'; make it with `zoo reinforce`.")
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
-            if size <= _LENGTH_BYTES or length > size - _LENGTH_BYTES:
-                raise self._error("is truncated or not a safetensors file")
-            header = self._parse(file.read(length))
+            header, self._start = _read_header(file, size, path)
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._start = _LENGTH_BYTES + length
         self.metadata: dict[str, str] = header.pop("__metadata__")
         expected = max((entry["data_offsets"][1] for entry in header.values()), default=0)
         if size != self._start + expected:
-            raise self._error(f"has {size} bytes but its header says {self._start + expected}")
+            raise _error(path, f"has {size} bytes but its header says {self._start + expected}")
         self.tensors = {name: self._view(entry) for name, entry in header.items()}
 
     def verify(self) -> None:
@@ -96,17 +92,7 @@ class TensorFile:
         with memoryview(self._map) as content, content[self._start :] as data:
             digest = hashlib.sha256(data).hexdigest()
         if digest != self.metadata["data_sha256"]:
-            raise self._error("has values that changed since it was written")
-
-    def _parse(self, text: bytes) -> dict[str, Any]:
-        try:
-            header = json.loads(text)
-            digest = header["__metadata__"].pop("header_sha256")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise self._error("is not a sidecar of zoo, or its header is damaged") from error
-        if digest != _header_digest(header):
-            raise self._error("has a damaged header")
-        return header
+            raise _error(self.path, "has values that changed since it was written")
 
     def _view(self, entry: dict[str, Any]) -> np.ndarray:
         dtype, shape = _DTYPES[entry["dtype"]], entry["shape"]
@@ -115,8 +101,43 @@ class TensorFile:
         offset = self._start + entry["data_offsets"][0]
         return np.ndarray(shape, dtype, buffer=self._map, offset=offset)
 
-    def _error(self, what: str) -> ValueError:
-        return ValueError(f"'{self.path}' {what}; delete it and reinforce its shard again.")
+
+def read_metadata(place: Path | str) -> dict[str, str]:
+    """Return the metadata of the file at a path or URL, reading nothing else of it.
+
+    Raises FileNotFoundError, or ValueError for a foreign file or an altered header.
+    """
+    with _open(place) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        return _read_header(file, size, place)[0]["__metadata__"]
+
+
+def _open(place: Path | str) -> Any:
+    if isinstance(place, Path):
+        return place.open("rb")
+    import fsspec
+
+    return fsspec.open(place, "rb")
+
+
+def _read_header(file: BinaryIO, size: int, place: Path | str) -> tuple[dict[str, Any], int]:
+    """Return the parsed header and where the tensors begin."""
+    length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
+    if size <= _LENGTH_BYTES or length > size - _LENGTH_BYTES:
+        raise _error(place, "is truncated or not a safetensors file")
+    try:
+        header = json.loads(file.read(length))
+        digest = header["__metadata__"].pop("header_sha256")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _error(place, "is not a sidecar of zoo, or its header is damaged") from error
+    if digest != _header_digest(header):
+        raise _error(place, "has a damaged header")
+    return header, _LENGTH_BYTES + length
+
+
+def _error(place: Path | str, what: str) -> ValueError:
+    return ValueError(f"'{place}' {what}; delete it and reinforce its shard again.")
 
 
 def _table(ordered: list[tuple[str, np.ndarray]]) -> dict[str, Any]:

@@ -151,7 +151,8 @@ def test_every_variant_equals_open_clip_with_the_same_weights(
     assert relative_error(text_features, expected_text) <= TOLERANCE
     logits = logit_scale * image_features @ text_features.T
     expected = peer.logit_scale.exp() * expected_image @ expected_text.T
-    assert relative_error(logits, expected) <= TOLERANCE
+    # Of the largest logit there can be: the cosines of made-up weights nearly cancel to 0.
+    assert (logits - expected).abs().max() <= TOLERANCE * logit_scale
 
 
 @pytest.mark.parametrize(("name", "twin"), TWINS.items())

@@ -35,11 +35,22 @@ from zoo.training.recipes import RECIPES, get_recipe
         ("workers", -1),
         ("checkpoint_every", 0),
         ("log_every", 0),
+        ("pixels", "sharp"),
+        ("synthetic_ratio", 0.5),  # of the contrastive task, which has none
+        ("sidecars", "folder"),
+        ("published_set", "dfndr"),
     ],
 )
 def test_a_bad_value_is_refused_by_name(field: str, value: Any) -> None:
     with pytest.raises(ValueError, match=field):
         toy_recipe(Path("run"), **{field: value})
+
+
+def test_a_ratio_of_synthetic_captions_is_a_probability() -> None:
+    with pytest.raises(
+        ValueError, match=r"synthetic_ratio is 1\.5, but it must be between 0 and 1"
+    ):
+        toy_recipe(Path("run"), task="reinforced", synthetic_ratio=1.5)
 
 
 def test_steps_never_exceed_the_budget_and_warm_up_is_covered() -> None:

@@ -6,17 +6,20 @@ Run: pytest tests/training/test_run.py
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tiny_shards import make_samples, random_teacher
 from toy_batches import toy_recipe
 
 from zoo.reinforced_data.augmentation.policy import AugmentationPolicy
-from zoo.reinforced_data.engine.captioners import RetrievalCaptioner
+from zoo.reinforced_data.curation.subset import write_subset
+from zoo.reinforced_data.engine.captioners.retrieval import RetrievalCaptioner
 from zoo.reinforced_data.engine.reinforce import reinforce
 from zoo.reinforced_data.shards.write import write_shards
 from zoo.training.loop import train
@@ -82,6 +85,39 @@ def test_the_loader_gives_the_reinforced_task_what_it_needs(shards: Path, tmp_pa
     losses = task(next(iter(loader)))
     assert losses.keys() == {"contrastive_loss", "distillation_loss"}
     assert all(loss.isfinite() for loss in losses.values())
+
+
+def test_mixed_captions_and_fast_pixels_train(shards: Path, tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"synthetic_ratio": 0.5, "pixels": "fast", "samples_seen": 8}
+    recipe = toy_recipe(
+        tmp_path, data=str(shards), task="reinforced", batch_size=4, warmup_samples=0, **changes
+    )
+    model = build_model(recipe)
+    batch = next(iter(build_loader(recipe, model)))
+    assert batch.keys() == {"image", "text", "teacher_image.tiny", "teacher_text.tiny"}
+    run(recipe)
+    assert len(read_metrics(tmp_path)) == 2
+
+
+def test_a_subset_and_sidecars_elsewhere_reach_the_loader(shards: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "sidecars"
+    elsewhere.mkdir()
+    pictures = tmp_path / "pictures"
+    shutil.copytree(shards, pictures)
+    for sidecar in pictures.glob("*.safetensors"):
+        sidecar.rename(elsewhere / sidecar.name)
+    subset = tmp_path / "some.subset.safetensors"
+    kept = {"00000.tar": (["photo001", "photo004"], np.array([1, 2.0], np.float32))}
+    write_subset(subset, kept | {"00001.tar": ([], np.empty(0, np.float32))}, {})
+    recipe = toy_recipe(
+        tmp_path / "run",
+        data=str(pictures),
+        task="reinforced",
+        sidecars=str(elsewhere),
+        subset=subset,
+        batch_size=3,
+    )
+    assert build_loader(recipe, build_model(recipe)).samples == 3
 
 
 def test_plain_training_draws_from_the_augmentation_of_its_recipe(

@@ -77,6 +77,27 @@ def test_the_reinforced_task_sums_both_captions_with_their_weights(
         torch.testing.assert_close(loss, expected[name])
 
 
+def test_with_mixed_captions_there_is_one_pair(
+    model: ImageTextModel, batch: dict[str, Tensor]
+) -> None:
+    image, text, _ = features(model, batch)
+    scale = model.logit_scale.exp()
+    teachers = [
+        TeacherPair(batch[f"teacher_image.{name}"], batch[f"teacher_text.{name}"], SCALES[name])
+        for name in SCALES
+    ]
+    task = ReinforcedTask(
+        model, teacher_logit_scales=SCALES, distillation_weight=0.75, mixed_captions=True
+    )
+    losses = task({key: value for key, value in batch.items() if "synthetic" not in key})
+    torch.testing.assert_close(
+        losses["contrastive_loss"], 0.25 * contrastive_loss(image, text, scale)
+    )
+    torch.testing.assert_close(
+        losses["distillation_loss"], 0.75 * distillation_loss(image, text, scale, teachers)
+    )
+
+
 def test_the_reinforced_task_runs_each_tower_once(
     model: ImageTextModel, batch: dict[str, Tensor]
 ) -> None:

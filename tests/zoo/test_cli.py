@@ -63,20 +63,26 @@ def test_the_help_of_a_recipe_shows_its_fields_with_their_values(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "hint"),
+    ("arguments", "named", "hint"),
     [
-        (["lsit"], "did you mean list?"),
-        (["clasify", "photo.jpg"], "did you mean classify?"),
-        (["bench"], "did you mean bench latency or bench reinforcement?"),
-        (["data", "tiny-wrld"], "did you mean data tiny-world?"),
-        (["frobnicate"], "`zoo --help` lists the commands."),
+        (["lsit"], "lsit", "did you mean list?"),
+        (["clasify", "photo.jpg"], "clasify", "did you mean classify?"),
+        (["data", "tiny-wrld"], "data tiny-wrld", "did you mean data tiny-world?"),
+        (["frobnicate"], "frobnicate", "`zoo --help` lists the commands."),
     ],
 )
 def test_an_unknown_command_is_named_with_the_nearest(
-    arguments: list[str], hint: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], named: str, hint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments) == 2
-    assert capsys.readouterr().err == f"zoo: Unknown command '{arguments[0]}'; {hint}\n"
+    assert capsys.readouterr().err == f"zoo: Unknown command '{named}'; {hint}\n"
+
+
+def test_a_group_of_commands_is_listed_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench"]) == 2
+    message = capsys.readouterr().err
+    group = [command for command in COMMANDS if command.startswith("bench ")]
+    assert all(command in message for command in group) and "data" not in message
 
 
 def test_list_shows_every_model_with_the_licence_of_its_weights(

@@ -23,12 +23,15 @@ ALLOWED = {
 }
 HEAVY = {
     "coremltools",
+    "cv2",
     "executorch",
+    "faiss",
     "gradio",
     "matplotlib",
     "open_clip",
     "ray",
     "rich",
+    "simplejpeg",
     "timm",
     "torchvision",
     "transformers",

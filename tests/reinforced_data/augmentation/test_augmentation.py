@@ -4,10 +4,13 @@
 """
 
 import dataclasses
+import hashlib
+import json
 
 import numpy as np
 import pytest
 import torch
+from pictures import picture
 from PIL import Image, ImageChops
 from torchvision.transforms import InterpolationMode, RandAugment, autoaugment
 from torchvision.transforms import functional as F
@@ -17,14 +20,6 @@ from zoo.reinforced_data.augmentation.randaugment import RANDAUGMENT_OPS
 from zoo.reinforced_data.randomness import keyed_rng
 
 NAMES = [op.name for op in RANDAUGMENT_OPS]
-
-
-def picture(width: int = 301, height: int = 223, seed: int = 0) -> Image.Image:
-    """Smooth colours with noise, so that a crop or a colour shift changes pixels everywhere."""
-    rng = np.random.default_rng(seed)
-    coarse = Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8))
-    smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(int)
-    return Image.fromarray((smooth + rng.integers(-20, 21, smooth.shape)).clip(0, 255).astype("u1"))
 
 
 def whole_picture(op: str, magnitude: float) -> np.ndarray:
@@ -154,8 +149,28 @@ def test_the_same_generator_records_the_same_numbers() -> None:
     assert (first != policy.record(keyed_rng(7, "dog"), 640, 480)).any()
 
 
-def test_a_policy_survives_the_header() -> None:
-    policy = AugmentationPolicy(scale=(0.25, 0.9), num_ops=3, flip_probability=0.5)
+def test_records_and_headers_of_version_1_are_those_that_were_always_written() -> None:
+    digest = hashlib.sha256()
+    policies = (
+        AugmentationPolicy(),
+        AugmentationPolicy(flip_probability=0.5, op_probability=0.7, num_ops=3, scale=(0.3, 0.9)),
+    )
+    for policy in policies:
+        digest.update(json.dumps(policy.to_header()).encode())
+        for i in range(100):
+            params = policy.record(keyed_rng("golden", i), 37 + 5 * i, 500 - 4 * i)
+            digest.update(params.tobytes())
+    # Written by the code before random erasing was added.
+    assert digest.hexdigest() == (
+        "62b2912317cb52566e18126251026bc63bae6199ce647c688adfeba31c073ce9"
+    )
+
+
+@pytest.mark.parametrize("erase_probability", [0.0, 0.25])
+def test_a_policy_survives_the_header(erase_probability: float) -> None:
+    policy = AugmentationPolicy(
+        scale=(0.25, 0.9), num_ops=3, flip_probability=0.5, erase_probability=erase_probability
+    )
     assert AugmentationPolicy.from_header(policy.to_header()) == policy
 
 
@@ -178,6 +193,7 @@ def test_a_record_of_another_policy_is_refused() -> None:
         {"ratio": (0.0, 1.0)},
         {"flip_probability": 1.5},
         {"op_probability": -0.1},
+        {"erase_probability": 1.1},
         {"num_ops": -1},
         {"magnitude": 31},
     ],

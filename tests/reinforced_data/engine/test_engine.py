@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from tiny_shards import SAMPLES, make_samples
 
 from zoo.models.preprocess import open_image
 from zoo.reinforced_data.augmentation.policy import AugmentationPolicy
-from zoo.reinforced_data.engine.captioners import RetrievalCaptioner
+from zoo.reinforced_data.engine.captioners.retrieval import RetrievalCaptioner
 from zoo.reinforced_data.engine.reinforce import Progress, ReinforceReport, reinforce
 from zoo.reinforced_data.engine.teachers import Teacher
 from zoo.reinforced_data.shards.read import read_shard
@@ -71,6 +72,8 @@ def test_every_row_is_what_the_teachers_say_of_the_replayed_picture_and_its_capt
         sidecar = Sidecar.open(sidecar_path(shard))
         for i, sample in enumerate(read_shard(shard)):
             assert sidecar.keys[i] == sample.key and sidecar.valid[i]
+            content = sample.image + "\n".join(sample.captions).encode()
+            assert sidecar.digests[i].tobytes() == blake2b(content, digest_size=8).digest()
             image = open_image(sample.image)
             texts = [sample.captions[0], *sidecar.captions(i)]
             views = [
@@ -147,7 +150,7 @@ def test_overwriting_gives_the_same_bytes_and_never_touches_a_shard(
         ("augmentations", {"augmentations": 2}),
         ("captions", {"captions": 1}),
         ("augmentation", {"policy": AugmentationPolicy(num_ops=0)}),
-        ("teachers", {"storage": "fp16"}),
+        ("teacher 'tiny'", {"storage": "fp16"}),
         ("captions", {"captioner": None, "captions": 0}),
     ],
 )
@@ -213,6 +216,7 @@ def test_a_skipped_sample_keeps_its_row_and_shifts_no_other(
     skipped, expected = Sidecar.open(sidecar_path(shard)), Sidecar.open(sidecar_path(whole))
     assert skipped.valid.tolist() == [True, True, False, True, False, True]
     assert skipped.captions(2) == ("", "")
+    assert skipped.digests[2].any(), "its bytes are known, though no picture"
     for i in (0, 1, 3, 5):
         assert skipped.captions(i) == expected.captions(i)
         assert (skipped.augment_params(i, 1) == expected.augment_params(i, 1)).all()
@@ -224,7 +228,7 @@ def test_progress_counts_every_sample_once_and_ends_at_the_end(
     run: Run, shards: list[Path]
 ) -> None:
     seen: list[Progress] = []
-    run(shards, on_progress=seen.append)
+    run(shards, batch_size=12, on_progress=seen.append)  # 4 samples with 3 views each
     assert [p.samples_done for p in seen] == [4, 6, 10, 11]
     assert [p.shards_done for p in seen] == [0, 1, 1, 2]
     assert seen[0].seconds_left > 0 and seen[-1].seconds_left == 0
@@ -276,5 +280,18 @@ def test_settings_that_contradict_each_other_are_refused(run: Run, shards: list[
         run(shards, teachers=[])
     with pytest.raises(ValueError, match="augmentations is 0; give at least 1"):
         run(shards, augmentations=0)
-    with pytest.raises(ValueError, match="storage is 'int4'"):
+    with pytest.raises(ValueError, match="storage is int4 for 1 teachers"):
         run(shards, storage="int4")
+    with pytest.raises(ValueError, match="storage is int8, fp32 for 1 teachers"):
+        run(shards, storage=("int8", "fp32"))
+
+
+def test_each_teacher_can_have_its_own_storage(
+    run: Run, shards: list[Path], teacher: Teacher, second_teacher: Teacher
+) -> None:
+    run(shards, teachers=[teacher, second_teacher], storage=("fp32", "int8"))
+    stored = [Sidecar.open(sidecar_path(shard)) for shard in shards]
+    for sidecar in stored:
+        assert [info.storage for info in sidecar.teachers.values()] == ["fp32", "int8"]
+        assert set(sidecar.stored("image", teacher.name).tensors) == {"values"}
+        assert set(sidecar.stored("image", second_teacher.name).tensors) == {"values", "scale"}

@@ -1,8 +1,9 @@
-"""Teachers are frozen and their embeddings their models' own; captions follow similarity and key.
+"""Teachers are frozen, prepare pictures without their model, and embed as their models do.
 
 .venv/bin/pytest tests/reinforced_data/engine/test_teachers.py
 """
 
+import pickle
 import re
 from pathlib import Path
 
@@ -10,16 +11,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_shards import SAMPLES, make_samples
 
 from zoo.models.checkpoint import save_weights
 from zoo.models.load import load_model
-from zoo.models.preprocess import open_image
-from zoo.reinforced_data.engine.captioners import (
-    RetrievalCaptioner,
-    read_candidates,
-    shard_captions,
-)
 from zoo.reinforced_data.engine.teachers import (
     Teacher,
     load_teacher,
@@ -27,9 +21,7 @@ from zoo.reinforced_data.engine.teachers import (
     zoo_teacher,
 )
 
-CORPUS = [
-    f"a {size} {thing}" for size in ("big", "small") for thing in ("cat", "dog", "car", "sea")
-]
+SIZES = [(90, 70), (64, 131), (200, 33), (64, 64), (20, 20)]
 
 
 def test_a_teacher_stays_in_eval_mode_without_gradients(teacher: Teacher) -> None:
@@ -78,13 +70,33 @@ def test_an_unknown_specification_shows_the_grammar(spec: str) -> None:
     [
         ("open_clip:ViT-L-41@openai", "no model 'ViT-L-41'; did you mean ViT-L-1"),
         ("open_clip:ViT-B-32", "names no weights and would be random"),
-        (f"open_clip:MobileCLIP2-S0@{__file__}", "write zoo:MobileCLIP2-S0@"),
+        ("open_clip:hf-hub:apple/DFN2B-CLIP-ViT-L-14@openai", "has weights of its own"),
         ("zoo:mobileclip-huge", "mobileclip-huge"),
     ],
 )
 def test_a_teacher_that_would_be_wrong_is_refused(spec: str, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         load_teacher(spec)
+
+
+def test_pixels_prepared_without_the_model_give_the_same_embeddings(teacher: Teacher) -> None:
+    images = [Image.effect_mandelbrot(size, (-2, -1, 1, 1), 50).convert("RGB") for size in SIZES]
+    preparation = pickle.loads(pickle.dumps(teacher.preparation))
+    pixels = torch.stack([preparation(image) for image in images])
+    assert preparation == teacher.preparation
+    assert {preparation, teacher.preparation} == {preparation}
+    assert pixels.dtype == torch.uint8
+    assert pixels.shape == (len(images), 3, teacher.image_size, teacher.image_size)
+    assert np.array_equal(teacher.encode_pixels(pixels), teacher.encode_images(images))
+
+
+def test_a_zoo_models_pixels_are_those_of_its_own_preprocessing(teacher: Teacher) -> None:
+    for size in SIZES:
+        image = Image.effect_noise(size, 90).convert("RGB")
+        expected = teacher.model.preprocess(image)
+        assert (
+            np.abs(teacher.prepare(image).numpy() / np.float32(255) - expected.numpy()).max() < 1e-7
+        )
 
 
 def test_a_zoo_teacher_is_loaded_from_a_file_and_known_by_its_content(tmp_path: Path) -> None:
@@ -95,59 +107,3 @@ def test_a_zoo_teacher_is_loaded_from_a_file_and_known_by_its_content(tmp_path: 
     assert loaded.name == "me"
     assert re.fullmatch(r"weights.safetensors sha256:[0-9a-f]{16}", loaded.pretrained)
     assert np.abs(loaded.encode_texts(["a cat"]) - expected).max() < 1e-6
-
-
-def pictures() -> tuple[list[Image.Image], list[str]]:
-    samples = make_samples(6)
-    return [open_image(sample.image) for sample in samples], [sample.key for sample in samples]
-
-
-def test_captions_are_distinct_and_do_not_depend_on_order(teacher: Teacher) -> None:
-    captioner = RetrievalCaptioner(teacher, CORPUS, top_k=6)
-    images, keys = pictures()
-    made = captioner.captions(images, keys, 3)
-    assert all(len(set(captions)) == 3 and set(captions) <= set(CORPUS) for captions in made)
-    assert captioner.captions(images[::-1], keys[::-1], 3) == made[::-1]
-    assert captioner.captions(images, [key + "'" for key in keys], 3) != made
-
-
-def test_a_cold_captioner_gives_the_most_similar_captions_in_order(teacher: Teacher) -> None:
-    captioner = RetrievalCaptioner(teacher, CORPUS, top_k=4, temperature=1e-9)
-    images, keys = pictures()
-    similarities = teacher.encode_images(images) @ teacher.encode_texts(CORPUS).T
-    for row, captions in zip(similarities, captioner.captions(images, keys, 4), strict=True):
-        assert list(captions) == [CORPUS[i] for i in np.argsort(-row)[:4]]
-
-
-def test_captions_come_from_the_top_k_as_often_as_their_softmax_says(teacher: Teacher) -> None:
-    captioner = RetrievalCaptioner(teacher, CORPUS, top_k=3, temperature=0.01)
-    image = pictures()[0][0]
-    row = (teacher.encode_images([image]) @ teacher.encode_texts(CORPUS).T)[0]
-    top = np.argsort(-row)[:3]
-    expected = np.exp((row[top] - row[top[0]]) / 0.01)
-    count = 300
-    made = captioner.captions([image] * count, [str(i) for i in range(count)], 1)
-    shares = [made.count((CORPUS[i],)) / count for i in top]
-    assert sum(shares) == 1
-    assert shares == pytest.approx(expected / expected.sum(), abs=0.1)
-
-
-def test_a_captioner_refuses_what_it_cannot_do(teacher: Teacher, tmp_path: Path) -> None:
-    images, keys = pictures()
-    with pytest.raises(ValueError, match="no candidate captions"):
-        RetrievalCaptioner(teacher, ["", ""])
-    with pytest.raises(ValueError, match="4 captions a picture cannot be drawn from the 3"):
-        RetrievalCaptioner(teacher, CORPUS, top_k=3).captions(images, keys, 4)
-    with pytest.raises(FileNotFoundError, match="give a text file"):
-        read_candidates(tmp_path / "none.txt")
-    (tmp_path / "latin").write_bytes(b"caf\xe9")
-    with pytest.raises(ValueError, match="is not utf-8 text"):
-        read_candidates(tmp_path / "latin")
-
-
-def test_candidates_come_from_a_file_or_from_the_shards(shards: list[Path], tmp_path: Path) -> None:
-    (tmp_path / "candidates.txt").write_text("a cat\n\n  a dog \n")
-    assert read_candidates(tmp_path / "candidates.txt") == ["a cat", "a dog"]
-    captions = shard_captions(shards)
-    assert captions[:2] == ["a red thing", "thing number 0"]
-    assert len(captions) == 5 + SAMPLES

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from raw_tars import write_tar
 from webdataset.compat import WebDataset
 
 from zoo.reinforced_data.shards.find import find_shards
@@ -27,15 +28,6 @@ def picture(format: str = "PNG") -> bytes:
 
 
 PNG = picture()
-
-
-def write_tar(path: Path, members: Iterable[tuple[str, bytes]]) -> Path:
-    with tarfile.open(path, "w") as tar:
-        for name, data in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return path
 
 
 def samples(count: int) -> list[Sample]:
@@ -206,7 +198,7 @@ def test_a_link_is_refused(tmp_path: Path) -> None:
         info = tarfile.TarInfo("a.png")
         info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
         tar.addfile(info)
-    with pytest.raises(ValueError, match=r"'a\.png' .* is a link"):
+    with pytest.raises(ValueError, match=r"'a\.png', a link"):
         read_shard(path)
 
 

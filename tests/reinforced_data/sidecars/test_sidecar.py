@@ -19,6 +19,7 @@ from safetensors import safe_open
 from zoo.reinforced_data.augmentation.policy import AugmentationPolicy
 from zoo.reinforced_data.sidecars.embedding_storage import (
     STORAGES,
+    EmbeddingRows,
     Storage,
     encode_embeddings,
     row_reader,
@@ -63,17 +64,33 @@ def make_header(storage: Storage = "int8", **changes: object) -> SidecarHeader:
     return dataclasses.replace(header, **changes)
 
 
-def make_rows() -> SidecarRows:
+def image_rows(name: str) -> np.ndarray:
+    return unit_rows(SAMPLES, AUGMENTATIONS, DIMS[name])
+
+
+def text_rows(name: str) -> np.ndarray:
+    return unit_rows(SAMPLES, 1 + CAPTIONS, DIMS[name], seed=2)
+
+
+def stored(embeddings: np.ndarray, storage: Storage) -> EmbeddingRows:
+    samples, rows, dim = embeddings.shape
+    result = EmbeddingRows.zeros((samples, rows, dim), storage)
+    result.put(slice(None), embeddings)
+    return result
+
+
+def make_rows(storage: Storage = "int8") -> SidecarRows:
     rng = np.random.default_rng(1)
     return SidecarRows(
         keys=KEYS,
+        digests=rng.integers(0, 256, (SAMPLES, 8), dtype=np.uint8),
         valid=np.array([1, 1, 0, 1, 1, 1], bool),
         augment_params=rng.random((SAMPLES, AUGMENTATIONS, 9), dtype=np.float32),
         captions=[
             ("", "") if i == 2 else (f"a photo of {i}", f"größe {i} 🐕") for i in range(SAMPLES)
         ],
-        image_embeddings={n: unit_rows(SAMPLES, AUGMENTATIONS, d) for n, d in DIMS.items()},
-        text_embeddings={n: unit_rows(SAMPLES, 1 + CAPTIONS, d, seed=2) for n, d in DIMS.items()},
+        image_embeddings={name: stored(image_rows(name), storage) for name in DIMS},
+        text_embeddings={name: stored(text_rows(name), storage) for name in DIMS},
     )
 
 
@@ -90,20 +107,23 @@ def test_a_sidecar_stands_beside_its_shard() -> None:
 
 @pytest.mark.parametrize("storage", STORAGES)
 def test_what_was_written_comes_back(tmp_path: Path, storage: Storage) -> None:
-    path, header, rows = tmp_path / "s", make_header(storage), make_rows()
+    path, header, rows = tmp_path / "s", make_header(storage), make_rows(storage)
     write_sidecar(path, header, rows)
     sidecar = Sidecar.open(path)
     assert sidecar.header == header
     assert sidecar.keys == KEYS
     assert (sidecar.valid == rows.valid).all()
+    assert (sidecar.digests == rows.digests).all()
     assert [sidecar.captions(i) for i in range(SAMPLES)] == list(rows.captions)
     for i in range(SAMPLES):
         for a in range(AUGMENTATIONS):
             assert (sidecar.augment_params(i, a) == rows.augment_params[i, a]).all()
     tolerance = {"fp32": 0, "fp16": 5e-4, "bf16": 4e-3, "int8": 8e-3}[storage]
     for name in DIMS:
-        for kind, read in (("image", sidecar.image_embedding), ("text", sidecar.text_embedding)):
-            expected = getattr(rows, f"{kind}_embeddings")[name]
+        for expected, read in (
+            (image_rows(name), sidecar.image_embedding),
+            (text_rows(name), sidecar.text_embedding),
+        ):
             got = np.array([[read(name, i, r) for r in range(3)] for i in range(SAMPLES)])
             assert got.dtype == np.float32
             assert np.linalg.norm(got - expected, axis=-1).max() <= 1.5 * tolerance
@@ -119,6 +139,7 @@ def test_any_safetensors_reader_opens_it_and_finds_the_documented_tensors(writte
     expected = {
         "keys.bytes": (torch.uint8, (names,)),
         "keys.offsets": (torch.int64, (SAMPLES + 1,)),
+        "digests": (torch.uint8, (SAMPLES, 8)),
         "valid": (torch.uint8, (SAMPLES,)),
         "augment.params": (torch.float32, (SAMPLES, AUGMENTATIONS, 9)),
         "captions.bytes": (torch.uint8, (texts,)),
@@ -134,10 +155,10 @@ def test_any_safetensors_reader_opens_it_and_finds_the_documented_tensors(writte
 
 
 def test_bfloat16_is_stored_as_bfloat16(tmp_path: Path) -> None:
-    write_sidecar(tmp_path / "s", make_header("bf16"), make_rows())
+    write_sidecar(tmp_path / "s", make_header("bf16"), make_rows("bf16"))
     with safe_open(tmp_path / "s", "pt") as file:  # type: ignore[no-untyped-call]
         stored = file.get_tensor("image.wide.values")
-    expected = torch.from_numpy(make_rows().image_embeddings["wide"]).bfloat16()
+    expected = torch.from_numpy(image_rows("wide")).bfloat16()
     assert torch.equal(stored, expected)
 
 
@@ -201,6 +222,7 @@ def test_a_sidecar_without_captions_teachers_or_samples_is_readable(tmp_path: Pa
     header = make_header(samples=0, captions=0, teachers=())
     rows = SidecarRows(
         keys=(),
+        digests=np.zeros((0, 8), np.uint8),
         valid=np.zeros(0, bool),
         augment_params=np.zeros((0, 3, 9), np.float32),
         captions=[],
@@ -273,12 +295,34 @@ def test_a_missing_sidecar_is_a_missing_file(tmp_path: Path) -> None:
         Sidecar.open(tmp_path / "none")
 
 
-def test_embeddings_that_are_not_finite_are_never_written(tmp_path: Path) -> None:
-    rows = make_rows()
-    rows.image_embeddings["narrow"][1, 1, 1] = np.nan
-    with pytest.raises(ValueError, match="image embeddings of teacher 'narrow' are not finite"):
-        write_sidecar(tmp_path / "s", make_header(), rows)
-    assert list(tmp_path.iterdir()) == []
+def test_embeddings_that_are_not_finite_are_refused() -> None:
+    embeddings = image_rows("narrow")
+    embeddings[1, 1, 1] = np.nan
+    with pytest.raises(ValueError, match="not finite; the teacher's weights or its numeric type"):
+        stored(embeddings, "int8")
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_rows_put_in_batch_by_batch_are_those_put_in_at_once(storage: Storage) -> None:
+    embeddings = image_rows("narrow")
+    at_once = stored(embeddings, storage)
+    in_batches = EmbeddingRows.zeros((SAMPLES, AUGMENTATIONS, DIMS["narrow"]), storage)
+    for batch in ([4, 0, 5], [1], [3]):
+        in_batches.put(batch, embeddings[batch])
+    for part, tensor in at_once.tensors.items():
+        assert (in_batches.tensors[part][[0, 1, 3, 4, 5]] == tensor[[0, 1, 3, 4, 5]]).all()
+        assert not in_batches.tensors[part][2].any()
+
+
+def test_stored_rows_are_written_again_as_they_were(written: Path, tmp_path: Path) -> None:
+    sidecar = Sidecar.open(written)
+    rows = dataclasses.replace(
+        make_rows(),
+        image_embeddings={name: sidecar.stored("image", name) for name in DIMS},
+        text_embeddings={name: sidecar.stored("text", name) for name in DIMS},
+    )
+    write_sidecar(tmp_path / "again", sidecar.header, rows)
+    assert (tmp_path / "again").read_bytes() == written.read_bytes()
 
 
 def test_a_full_disk_leaves_the_old_sidecar_whole(

@@ -1,35 +1,20 @@
-"""Captioners: they give each picture synthetic captions."""
+"""The captioner that chooses among sentences of a corpus."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
 
 from zoo.reinforced_data.engine.teachers import Teacher
 from zoo.reinforced_data.randomness import keyed_rng
-from zoo.reinforced_data.shards.read import read_shard
+from zoo.reinforced_data.shards.index import ShardIndex
 
 _TEXTS_AT_ONCE = 256
-
-
-class Captioner(Protocol):
-    """What the engine needs of a captioner."""
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """Name and everything the captions depend on, as JSON values: goes into the sidecar."""
-        ...
-
-    def captions(
-        self, images: Sequence[Image.Image], keys: Sequence[str], count: int
-    ) -> list[tuple[str, ...]]:
-        """Return `count` captions of each RGB picture; chance may depend on its key alone."""
-        ...
 
 
 class RetrievalCaptioner:
@@ -117,7 +102,23 @@ def read_candidates(path: str | Path) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
-def shard_captions(shards: Sequence[Path]) -> list[str]:
-    """Return the ground-truth captions of `shards`, in order, each once."""
-    samples = (sample for shard in shards for sample in read_shard(shard))
-    return list(dict.fromkeys(caption for sample in samples for caption in sample.captions))
+def shard_captions(shards: Sequence[Path], on_error: Literal["stop", "skip"] = "stop") -> list[str]:
+    """Return the ground-truth captions of `shards`, in order, each once.
+
+    With on_error="skip", shards and samples that cannot be read have none; else ValueError.
+    """
+    captions: dict[str, None] = {}
+    for shard in shards:
+        try:
+            index = ShardIndex(shard, on_error)
+        except ValueError:
+            if on_error == "stop":
+                raise
+            continue
+        for i in range(len(index)):
+            try:
+                captions |= dict.fromkeys(index.read(i).captions)
+            except ValueError:
+                if on_error == "stop":
+                    raise
+    return list(captions)

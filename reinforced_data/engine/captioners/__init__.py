@@ -1,0 +1,1 @@
+"""Captioners: they give each picture synthetic captions."""

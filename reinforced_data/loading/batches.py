@@ -1,0 +1,71 @@
+"""Whole batches, each a function of its number: what the loader's worker processes run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from zoo.reinforced_data.loading.mixture import Mixture
+from zoo.reinforced_data.loading.training_samples import TrainingSamples
+
+Batch = dict[str, Tensor]
+Tokenize = Callable[[list[str]], Tensor]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The part of every global batch that is made here."""
+
+    batch_size: int
+    """Samples of this part."""
+    rank: int
+    world_size: int
+
+    @property
+    def global_batch(self) -> int:
+        """Samples of all ranks' parts."""
+        return self.batch_size * self.world_size
+
+    def start(self, number: int) -> int:
+        """Return the place of the first sample of this part of global batch `number`."""
+        return (number * self.world_size + self.rank) * self.batch_size
+
+
+class Batches(Dataset[Batch | ValueError | OSError]):
+    """The batches by number; an error is returned, since torch would bury it in a trace."""
+
+    def __init__(
+        self, plan: Mixture, samples: TrainingSamples, tokenize: Tokenize, part: Slice
+    ) -> None:
+        self._plan, self._samples = plan, samples
+        self._tokenize, self._part = tokenize, part
+
+    def __getitem__(self, number: int) -> Batch | ValueError | OSError:
+        start = self._part.start(number)
+        try:
+            places = self._plan.places(start, start + self._part.batch_size)
+            samples = [self._samples.read(data_set, place) for data_set, place in places]
+            return {key: self._join(key, [one[key] for one in samples]) for key in samples[0]}
+        except (ValueError, OSError) as error:
+            return error
+
+    def _join(self, key: str, values: list[Any]) -> Tensor:
+        if isinstance(values[0], str):
+            return self._tokenize(values)
+        if key == "image":
+            return _stack_images(values)
+        return torch.from_numpy(np.stack(values))
+
+
+def _stack_images(images: list[np.ndarray]) -> Tensor:
+    """(S, S, 3) each -> (B, 3, S, S), colours first in memory too: one copy of each picture."""
+    height, width, colours = images[0].shape
+    batch = np.empty((len(images), colours, height, width), np.uint8)
+    np.stack([image.transpose(2, 0, 1) for image in images], out=batch)
+    return torch.from_numpy(batch)
