@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.reinforced_data.shards.find import find_shards
-from zoo.reinforced_data.shards.remote import download, expand_urls, is_url, shard_name, upload
+from zoo.reinforced_data.shards.remote import download, find_locations, is_url, shard_name, upload
 from zoo.reinforced_data.sidecars.header import SidecarHeader
 from zoo.reinforced_data.sidecars.sidecar import sidecar_path
 from zoo.reinforced_data.sidecars.tensor_file import read_metadata
@@ -97,19 +96,12 @@ def find_tasks(
     when nothing matches, when a shard at a URL has no output, and when two would share a sidecar.
     """
     tasks = []
-    for number, shard in enumerate(_find(shards)):
+    for number, shard in enumerate(find_locations(shards)):
         sidecar = _sidecar_place(shard, output)
         outdated = _version(sidecar) if overwrite else None
         tasks.append(ShardTask(number, shard, sidecar, outdated))
     _check_distinct(tasks)
     return tasks
-
-
-def _find(spec: str | Path | Sequence[str | Path]) -> list[Path | str]:
-    specs = [spec] if isinstance(spec, str | Path) else list(spec)
-    urls = {url for one in specs if is_url(str(one)) for url in expand_urls(str(one))}
-    local = [one for one in specs if not is_url(str(one))]
-    return [*(find_shards(local) if local or not urls else []), *sorted(urls)]
 
 
 def _sidecar_place(shard: Path | str, output: str | Path | None) -> Path | str:

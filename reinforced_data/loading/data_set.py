@@ -16,9 +16,8 @@ from zoo.reinforced_data.datacompdr.shard import DataCompDRShard
 from zoo.reinforced_data.loading.plan import WINDOW, SamplePlan
 from zoo.reinforced_data.loading.repeats import Repeats
 from zoo.reinforced_data.loading.source import ReinforcementSource
-from zoo.reinforced_data.shards.find import find_shards
 from zoo.reinforced_data.shards.index import ShardIndex
-from zoo.reinforced_data.shards.remote import download, expand_urls, is_url, shard_name
+from zoo.reinforced_data.shards.remote import download, find_locations, is_url, shard_name
 from zoo.reinforced_data.sidecars.header import TeacherInfo
 from zoo.reinforced_data.sidecars.sidecar import Sidecar, sidecar_path
 
@@ -71,7 +70,8 @@ class DataSet:
         and FileNotFoundError for those that are not there.
         """
         self._source, self._cache_folder = source, cache_folder
-        self._shards = _locations(source.shards)
+        # In an order that does not depend on that of the specification.
+        self._shards = sorted(map(str, find_locations(source.shards)))
         self._subset = Subset.open(source.subset) if source.subset else None
         self.first: ReinforcementSource | None = None
         """The reinforcement of the first shard; the others hold the same kinds of data."""
@@ -178,15 +178,6 @@ class DataSet:
         if self._cache_folder is None:
             raise ValueError(f"{location!r} is a URL; name a cache folder for copies of the data.")
         return download(location, self._cache_folder)
-
-
-def _locations(spec: str | Path | Sequence[str | Path]) -> list[str]:
-    """Paths and URLs of shards, in an order that does not depend on that of `spec`."""
-    specs = [spec] if isinstance(spec, str | Path) else list(spec)
-    urls = [url for one in specs if is_url(str(one)) for url in expand_urls(str(one))]
-    others = [one for one in specs if not is_url(str(one))]
-    paths = find_shards(others) if others or not urls else []
-    return sorted({*urls, *map(str, paths)})
 
 
 def _check_alike(first: ReinforcementSource, other: ReinforcementSource) -> None:

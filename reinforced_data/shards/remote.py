@@ -9,15 +9,15 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from zoo.reinforced_data.shards.find import PIPE, expand_braces, is_url
+from zoo.reinforced_data.shards.find import PIPE, expand_braces, find_shards, is_url
 from zoo.reinforced_data.shards.whole_file import whole_file
 
-__all__ = ["download", "expand_urls", "is_url", "shard_name", "upload"]
+__all__ = ["download", "expand_urls", "find_locations", "is_url", "shard_name", "upload"]
 
 _NAME = re.compile(r"[^/\s?#=|;'\"]+\.(?:tar|safetensors)\b")
 
@@ -30,6 +30,17 @@ def expand_urls(spec: str) -> list[str]:
     when a pattern matches nothing.
     """
     return sorted({url for pattern in expand_braces(spec) for url in _listed(pattern)})
+
+
+def find_locations(spec: str | Path | Sequence[str | Path]) -> list[Path | str]:
+    """Return the shards that `spec` names: the paths of `find_shards`, then `expand_urls`, sorted.
+
+    Raises ValueError when a path, a pattern or the list itself matches nothing.
+    """
+    specs = [spec] if isinstance(spec, str | Path) else list(spec)
+    urls = {url for one in specs if is_url(str(one)) for url in expand_urls(str(one))}
+    local = [one for one in specs if not is_url(str(one))]
+    return [*(find_shards(local) if local or not urls else []), *sorted(urls)]
 
 
 def shard_name(path_or_url: str | Path) -> str:

@@ -54,6 +54,7 @@ def write_tensors(
 
 def write_whole(path: Path, parts: list[Any]) -> None:
     """Write bytes-like `parts` to a temporary file beside `path`, flush it to disk, rename it."""
+    # Unlike `whole_file`'s, a name without the process: the next run clears what a killed one left.
     temporary = path.with_name(path.name + ".tmp")
     try:
         with temporary.open("wb") as file:

@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 import tyro
 
 from zoo.commands.console import duration, say, status
+from zoo.commands.reinforce import show_progress
 from zoo.reinforced_data.datacompdr.import_shard import ImportSettings
 from zoo.reinforced_data.datacompdr.import_shards import import_shards
 from zoo.reinforced_data.datacompdr.published_sets import teachers_of
 from zoo.reinforced_data.datacompdr.source import AppleShards, Find, find_inside
-from zoo.reinforced_data.engine.progress import Progress
 from zoo.reinforced_data.shards.find import find_shards
 from zoo.reinforced_data.sidecars.embedding_storage import Storage
 
@@ -46,7 +46,7 @@ def data_import(
         storage=storage,
         on_error=on_error,
     )
-    report = import_shards(shards, settings, output=output, on_progress=_show_progress)
+    report = import_shards(shards, settings, output=output, on_progress=show_progress)
     for unused in report.unused:
         say(f"not valid: {unused.reason}")
     say(
@@ -63,10 +63,3 @@ def _find_in(source: str) -> Find:
 
 def _show_indexing(done: int, shards: int) -> None:
     status(f"listing the samples of Apple's shards, {done}/{shards}")
-
-
-def _show_progress(progress: Progress) -> None:
-    status(
-        f"shards {progress.shards_done}/{progress.shards}, samples {progress.samples_done}, "
-        f"{progress.samples_per_second:.0f} a second, {duration(progress.seconds_left)} left"
-    )

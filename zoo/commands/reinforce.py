@@ -121,7 +121,7 @@ def reinforce(
         overwrite=overwrite,
         output=output,
         workers=_default_workers(processes) if workers is None else workers,
-        on_progress=_show_progress,
+        on_progress=show_progress,
     )
     _show_report(done, report)
 
@@ -145,7 +145,8 @@ def _default_workers(processes: int) -> int:
     return min(_MOST_WORKERS, max(1, (os.cpu_count() or 1) // processes - 1))
 
 
-def _show_progress(progress: Progress) -> None:
+def show_progress(progress: Progress) -> None:
+    """Show where a run over shards stands."""
     waiting = f"; waiting for {progress.waiting} of another run" if progress.waiting else ""
     status(
         f"shards {progress.shards_done}/{progress.shards}, samples {progress.samples_done}, "
