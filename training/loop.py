@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,18 +11,21 @@ from torch import Tensor
 
 from zoo.models.checkpoint import save_weights
 from zoo.models.image_text_model import ImageTextModel
-from zoo.training.metrics import MetricsFile, Progress, Speed, Stopwatch
-from zoo.training.optimizer import build_optimizer, learning_rate_at, set_learning_rate
-from zoo.training.recipes import Recipe
-from zoo.training.state import (
-    BatchLoader,
-    TrainState,
+from zoo.training.checkpoints.checkpoint import (
     checkpoints,
     remove_unfinished,
     restore_checkpoint,
     save_checkpoint,
 )
-from zoo.training.tasks import Task, build_task
+from zoo.training.checkpoints.train_state import BatchLoader, TrainState
+from zoo.training.metrics.metrics_file import MetricsFile
+from zoo.training.metrics.progress import Progress
+from zoo.training.metrics.stopwatch import Speed, Stopwatch
+from zoo.training.optimization.optimizer import build_optimizer
+from zoo.training.parallel.world import World
+from zoo.training.recipes.recipe import Recipe
+from zoo.training.step import update
+from zoo.training.tasks.build import build_task
 
 Evaluate = Callable[[ImageTextModel, int], Mapping[str, float]]
 """(model in eval mode, steps done) -> named figures."""
@@ -46,6 +48,7 @@ def train(
     *,
     model: ImageTextModel,
     loader: BatchLoader,
+    world: World,
     resume: bool = False,
     on_evaluate: Evaluate | None = None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -56,6 +59,7 @@ def train(
         recipe: the run.
         model: train-time form (`load_model(…, reparameterize=False)`), on the device to train on.
         loader: batches of `recipe.batch_size` samples, for as many passes as the run needs.
+        world: the processes that train together.
         resume: continue from the latest checkpoint in the run folder, or begin when there is none.
             The losses from there on are bit for bit those of a run that was never interrupted.
         on_evaluate: called before every checkpoint; its figures go into metrics.jsonl.
@@ -65,16 +69,16 @@ def train(
     loader yields nothing, or a loss or gradient is not finite (the optimizer has not moved then).
     """
     metrics = MetricsFile(recipe.output / "metrics.jsonl")
-    task, state = _start(recipe, model, loader)
+    state = _start(recipe, model, loader, world)
     _open_run_folder(state, metrics, resume)
     batches, stopwatch = _endless(loader), Stopwatch()
     while state.step < recipe.steps:
-        losses = _update(state, task, stopwatch.next(batches))
+        losses = update(state, stopwatch.next(batches))
         saves = _is_due(state, recipe.checkpoint_every)
         if saves or _is_due(state, recipe.log_every):
             speed = stopwatch.read()
             evaluation = _evaluate(state, on_evaluate) if saves else {}
-            progress = _progress(state, losses, task.gauges(), speed, evaluation)
+            progress = _progress(state, losses, state.task.gauges(), speed, evaluation)
             metrics.append(progress.to_record())
             if on_progress:
                 on_progress(progress)
@@ -84,13 +88,13 @@ def train(
     return _finish(state, metrics)
 
 
-def _start(recipe: Recipe, model: ImageTextModel, loader: BatchLoader) -> tuple[Task, TrainState]:
-    task = build_task(recipe, model, loader.teachers)
+def _start(recipe: Recipe, model: ImageTextModel, loader: BatchLoader, world: World) -> TrainState:
+    task = build_task(recipe, model, loader.teachers, group=world.group)
     task.train()
     optimizer = build_optimizer(
         model, recipe.learning_rate, weight_decay=recipe.weight_decay, betas=recipe.betas
     )
-    return task, TrainState(recipe=recipe, model=model, optimizer=optimizer, loader=loader)
+    return TrainState(recipe=recipe, task=task, optimizer=optimizer, loader=loader, world=world)
 
 
 def _finish(state: TrainState, metrics: MetricsFile) -> TrainResult:
@@ -102,43 +106,6 @@ def _finish(state: TrainState, metrics: MetricsFile) -> TrainResult:
         steps=state.step,
         samples_seen=state.samples_seen,
     )
-
-
-def _update(state: TrainState, task: Task, batch: Mapping[str, Tensor]) -> dict[str, float]:
-    """Make one optimizer step and return the losses that led to it."""
-    device = state.model.logit_scale.device
-    losses = task({key: value.to(device, non_blocking=True) for key, value in batch.items()})
-    values = {name: loss.item() for name, loss in losses.items()}
-    for name, value in values.items():
-        _check_finite(state, name, value)
-    state.optimizer.zero_grad(set_to_none=True)
-    torch.stack(list(losses.values())).sum().backward()
-    largest = state.recipe.clip_norm or math.inf
-    norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), largest)
-    _check_finite(state, "norm of the gradient", norm.item())
-    set_learning_rate(state.optimizer, _learning_rate(state))
-    state.optimizer.step()
-    task.after_step()
-    state.step += 1
-    return values
-
-
-def _learning_rate(state: TrainState) -> float:
-    recipe = state.recipe
-    return learning_rate_at(
-        state.step,
-        steps=recipe.steps,
-        warmup_steps=recipe.warmup_steps,
-        peak=recipe.learning_rate,
-    )
-
-
-def _check_finite(state: TrainState, name: str, value: float) -> None:
-    if not math.isfinite(value):
-        raise ValueError(
-            f"Step {state.step + 1}: the {name} is {value}; training stopped before the optimizer "
-            "moved. Lower learning_rate or look for the batch that causes it, then resume."
-        )
 
 
 def _is_due(state: TrainState, every: int) -> bool:

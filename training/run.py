@@ -10,7 +10,7 @@ from zoo.models.load import load_model
 from zoo.models.tokenizer import Tokenizer
 from zoo.reinforced_data.loading.data_set import DataSource
 from zoo.reinforced_data.loading.loader import Loader
-from zoo.training.recipes import Recipe
+from zoo.training.recipes.recipe import Recipe
 
 
 def build_model(recipe: Recipe, device: str | torch.device | None = None) -> ImageTextModel:

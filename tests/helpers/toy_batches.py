@@ -11,9 +11,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.reinforced_data.sidecars.header import TeacherInfo
-from zoo.training.recipes import Recipe
+from zoo.training.parallel.world import World
+from zoo.training.recipes.recipe import Recipe
+from zoo.training.tasks.task import Task
 
 TEACHER_DIM = 16
+ALONE = World(device=torch.device("cpu"))
 START, END = 2046, 2047  # ids of mobileclip-tiny's vocabulary
 
 
@@ -53,6 +56,12 @@ def toy_batch(
         batch[f"teacher_text.{name}"] = text
         batch[f"teacher_synthetic.{name}"] = synthetic
     return batch
+
+
+def losses_of(task: Task, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the named losses of one batch, as the training loop computes them."""
+    task.check_batch(batch)
+    return task.losses(task(batch), batch)
 
 
 class ToyLoader:

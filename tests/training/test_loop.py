@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from toy_batches import ToyLoader, toy_recipe
+from toy_batches import ALONE, ToyLoader, toy_recipe
 
 from zoo.models.image_text_model import ImageTextModel
 from zoo.models.load import load_model
 from zoo.training.loop import train
-from zoo.training.metrics import Progress
-from zoo.training.recipes import Recipe
+from zoo.training.metrics.progress import Progress
+from zoo.training.recipes.recipe import Recipe
 from zoo.training.run import build_model
 
 RECORD_KEYS = {
@@ -54,7 +54,7 @@ class EmptyLoader(ToyLoader):
 def run(recipe: Recipe, loader: ToyLoader | None = None, **callbacks: Any) -> list[dict[str, Any]]:
     """Train and return the lines of metrics.jsonl."""
     loader = loader or ToyLoader(recipe)
-    result = train(recipe, model=build_model(recipe), loader=loader, **callbacks)
+    result = train(recipe, model=build_model(recipe), loader=loader, world=ALONE, **callbacks)
     return [json.loads(line) for line in result.metrics.read_text().splitlines()]
 
 
@@ -89,7 +89,7 @@ def test_lines_come_at_the_asked_interval_and_at_the_end(tmp_path: Path) -> None
 def test_the_weights_of_a_run_load_as_a_model(tmp_path: Path) -> None:
     recipe = toy_recipe(tmp_path, samples_seen=24)
     model = build_model(recipe)
-    result = train(recipe, model=model, loader=ToyLoader(recipe))
+    result = train(recipe, model=model, loader=ToyLoader(recipe), world=ALONE)
     loaded = load_model("mobileclip-tiny", weights=result.weights, reparameterize=False)
     for name, value in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], value), name
@@ -131,7 +131,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_optimizer_moves(tmp_path: Pa
             after_two_steps.update({n: p.detach().clone() for n, p in model.named_parameters()})
 
     with pytest.raises(ValueError, match=r"Step 3: the distillation_loss is nan"):
-        train(recipe, model=model, loader=PoisonedLoader(recipe), on_progress=remember)
+        train(recipe, model=model, loader=PoisonedLoader(recipe), world=ALONE, on_progress=remember)
     assert len(after_two_steps) == len(list(model.parameters()))
     for name, parameter in model.named_parameters():
         assert torch.equal(parameter, after_two_steps[name]), name
@@ -143,7 +143,7 @@ def test_a_gradient_that_is_not_finite_stops_before_the_optimizer_moves(tmp_path
     before = model.text_encoder.get_parameter("projection").detach().clone()
     model.logit_scale.register_hook(lambda gradient: gradient * float("inf"))
     with pytest.raises(ValueError, match=r"Step 1: the norm of the gradient is (inf|nan)"):
-        train(recipe, model=model, loader=ToyLoader(recipe))
+        train(recipe, model=model, loader=ToyLoader(recipe), world=ALONE)
     assert torch.equal(model.text_encoder.get_parameter("projection"), before)
 
 

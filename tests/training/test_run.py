@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_shards import make_samples, random_teacher
-from toy_batches import toy_recipe
+from toy_batches import ALONE, losses_of, toy_recipe
 
 from zoo.reinforced_data.augmentation.policy import AugmentationPolicy
 from zoo.reinforced_data.curation.subset import write_subset
@@ -23,10 +23,10 @@ from zoo.reinforced_data.engine.captioners.retrieval import RetrievalCaptioner
 from zoo.reinforced_data.engine.reinforce import reinforce
 from zoo.reinforced_data.shards.write import write_shards
 from zoo.training.loop import train
-from zoo.training.metrics import Progress
-from zoo.training.recipes import Recipe
+from zoo.training.metrics.progress import Progress
+from zoo.training.recipes.recipe import Recipe
 from zoo.training.run import build_loader, build_model
-from zoo.training.tasks import ReinforcedTask
+from zoo.training.tasks.reinforced import ReinforcedTask
 
 SPEEDS = ("samples_per_second", "data_wait_fraction")
 
@@ -42,7 +42,7 @@ def run(recipe: Recipe, *, resume: bool = False, stop_after: int | None = None) 
 
     model = build_model(recipe)
     loader = build_loader(recipe, model)
-    train(recipe, model=model, loader=loader, resume=resume, on_progress=stop)
+    train(recipe, model=model, loader=loader, world=ALONE, resume=resume, on_progress=stop)
 
 
 def read_metrics(output: Path) -> list[dict[str, Any]]:
@@ -82,7 +82,7 @@ def test_the_loader_gives_the_reinforced_task_what_it_needs(shards: Path, tmp_pa
     loader = build_loader(recipe, model)
     scales = {name: teacher.logit_scale for name, teacher in loader.teachers.items()}
     task = ReinforcedTask(model, teacher_logit_scales=scales, distillation_weight=0.5)
-    losses = task(next(iter(loader)))
+    losses = losses_of(task, next(iter(loader)))
     assert losses.keys() == {"contrastive_loss", "distillation_loss"}
     assert all(loss.isfinite() for loss in losses.values())
 

@@ -15,7 +15,8 @@ from zoo.commands.reinforce import reinforce
 from zoo.commands.tiny_world import CLASS_NAMES_FILE, tiny_world
 from zoo.commands.train import TrainOptions, run_training
 from zoo.reinforced_data.tiny_world import CLASSIFICATION_TEMPLATES, candidate_captions
-from zoo.training.recipes import Recipe, get_recipe
+from zoo.training.recipes.recipe import Recipe
+from zoo.training.recipes.registry import get_recipe
 
 MODEL = "mobileclip-tiny"
 TEACHER_SCENES = 12_000

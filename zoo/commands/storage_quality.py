@@ -20,7 +20,7 @@ from zoo.reinforced_data.sidecars.embedding_storage import (
     decode_rows,
     encode_embeddings,
 )
-from zoo.training.losses import TeacherPair, distillation_loss
+from zoo.training.losses.distillation import TeacherPair, distillation_loss
 
 TEACHERS = PUBLISHED_SETS["datacompdr"]
 STUDENT_DIM = 512

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import tyro
 
 from zoo.commands.console import duration, say, show_table, status
@@ -17,8 +16,10 @@ from zoo.eval.evaluate import evaluate
 from zoo.models.image_text_model import ImageTextModel
 from zoo.training.loop import TrainResult
 from zoo.training.loop import train as run_loop
-from zoo.training.metrics import Progress
-from zoo.training.recipes import RECIPES, Recipe, get_recipe
+from zoo.training.metrics.progress import Progress
+from zoo.training.parallel.world import training_world
+from zoo.training.recipes.recipe import Recipe
+from zoo.training.recipes.registry import RECIPES, get_recipe
 from zoo.training.run import build_loader, build_model
 
 Evaluate = Callable[[ImageTextModel, int], Mapping[str, float]]
@@ -59,26 +60,17 @@ def train(arguments: list[str]) -> None:
 def run_training(options: TrainOptions) -> TrainResult:
     """Train as `options` say, showing progress."""
     recipe = options.recipe
-    _check_device(options.device)
-    model = build_model(recipe, options.device)
-    return run_loop(
-        recipe,
-        model=model,
-        loader=build_loader(recipe, model),
-        resume=options.resume,
-        on_evaluate=_evaluation(options),
-        on_progress=_show_progress,
-    )
-
-
-def _check_device(device: str) -> None:
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # the latter from a torch without CUDA
-        raise ValueError(
-            f"The device '{device}' cannot be used on this machine; give cpu, or cuda where there "
-            "is an NVIDIA GPU and a torch built for it."
-        ) from error
+    with training_world(options.device) as world:
+        model = build_model(recipe, world.device)
+        return run_loop(
+            recipe,
+            model=model,
+            loader=build_loader(recipe, model),
+            world=world,
+            resume=options.resume,
+            on_evaluate=_evaluation(options),
+            on_progress=_show_progress,
+        )
 
 
 def _evaluation(options: TrainOptions) -> Evaluate | None:

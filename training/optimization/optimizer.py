@@ -1,8 +1,7 @@
-"""AdamW with the usual exceptions from weight decay, and the learning rate at every step."""
+"""AdamW with the usual exceptions from weight decay."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -39,21 +38,3 @@ def is_decayed(name: str, parameter: Tensor) -> bool:
     """
     varying_axes = sum(size > 1 for size in parameter.shape)
     return varying_axes > 1 and name.rpartition(".")[2] not in POSITIONAL_NAMES
-
-
-def learning_rate_at(step: int, *, steps: int, warmup_steps: int, peak: float) -> float:
-    """Return the rate of update number `step` (from 0): linear warm-up, then half a cosine to 0.
-
-    The first update has peak / warmup_steps, update warmup_steps - 1 has `peak`, and the last one
-    a little more than 0, so that no update is wasted.
-    """
-    if step < warmup_steps:
-        return peak * (step + 1) / warmup_steps
-    progress = (step - warmup_steps) / (steps - warmup_steps)
-    return peak * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Give every parameter group the same learning rate."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate

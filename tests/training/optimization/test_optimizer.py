@@ -1,6 +1,6 @@
 """Weight decay spares what it should, and the learning rate follows warm-up and cosine.
 
-Run: pytest tests/training/test_optimizer.py
+Run: pytest tests/training/optimization/test_optimizer.py
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from zoo.models.load import load_model
-from zoo.training.optimizer import build_optimizer, learning_rate_at, parameter_groups
+from zoo.training.optimization.optimizer import build_optimizer, parameter_groups
+from zoo.training.optimization.schedule import learning_rate_at
 
 
 def test_only_matrices_and_kernels_decay() -> None:

@@ -1,6 +1,6 @@
 """A run that was killed continues bit for bit, and damaged checkpoints say what is wrong.
 
-Run: pytest tests/training/test_resume.py
+Run: pytest tests/training/checkpoints/test_resume.py
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from toy_batches import ToyLoader, toy_recipe
+from toy_batches import ALONE, ToyLoader, toy_recipe
 
+from zoo.training.checkpoints.checkpoint import checkpoints
+from zoo.training.checkpoints.random_state import random_state, set_random_state
 from zoo.training.loop import train
-from zoo.training.metrics import MetricsFile, Progress
-from zoo.training.random_state import random_state, set_random_state
-from zoo.training.recipes import Recipe
+from zoo.training.metrics.metrics_file import MetricsFile
+from zoo.training.metrics.progress import Progress
+from zoo.training.recipes.recipe import Recipe
 from zoo.training.run import build_model
-from zoo.training.state import checkpoints
 
-HELPERS = Path(__file__).parent.parent / "helpers"
+HELPERS = Path(__file__).parent.parent.parent / "helpers"
 # Losses and everything else that is not a speed must agree exactly.
 SPEEDS = ("samples_per_second", "data_wait_fraction")
 
@@ -59,6 +60,7 @@ def run(recipe: Recipe, *, resume: bool = False, stop_after: int | None = None) 
         recipe,
         model=build_model(recipe),
         loader=ToyLoader(recipe),
+        world=ALONE,
         resume=resume,
         on_progress=stop,
     )

@@ -1,6 +1,6 @@
 """Recipes refuse values that cannot work, derive the rest, and are found by name.
 
-Run: pytest tests/training/test_recipes.py
+Run: pytest tests/training/recipes/test_recipes.py
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pytest
 from toy_batches import toy_recipe
 
 from zoo.models.registry import get_card
-from zoo.training.recipes import RECIPES, get_recipe
+from zoo.training.recipes.registry import RECIPES, get_recipe
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """The losses equal the published formula: stored reference values and a re-derivation in numpy.
 
-Run: pytest tests/training/test_losses.py
+Run: pytest tests/training/losses/test_losses.py
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo.training.losses import TeacherPair, contrastive_loss, distillation_loss
+from zoo.training.losses.contrastive import contrastive_loss
+from zoo.training.losses.distillation import TeacherPair, distillation_loss
 
-FIXTURE = Path(__file__).parent.parent / "fixtures" / "dr_loss.npz"
+FIXTURE = Path(__file__).parent.parent.parent / "fixtures" / "dr_loss.npz"
 STUDENT_SCALE = 100.0
 LAMBDA = 0.75  # the stored terms carry their weights 0.25 and 0.75
 

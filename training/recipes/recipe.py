@@ -1,15 +1,9 @@
-"""Recipes: a training run is a function that returns its whole configuration.
-
-A variant calls another recipe and changes a few fields. `zoo train RECIPE --field value` changes
-any field from the command line.
-"""
+"""Everything that decides a training run."""
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -17,7 +11,8 @@ from zoo.reinforced_data.augmentation.policy import AugmentationPolicy
 from zoo.reinforced_data.loading.views import Pixels
 
 TaskName = Literal["contrastive", "reinforced"]
-Precision = Literal["float32"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+Parallel = Literal["ddp", "fsdp"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +38,16 @@ class Recipe:
     output: Path
     """Run folder: checkpoints, metrics.jsonl, weights.safetensors."""
     batch_size: int = 256
-    """Samples a step."""
+    """Samples a step, over all processes and all parts of an accumulated step."""
+    accumulation: int = 1
+    """Parts of a process's batch that go through the towers one after another, to save memory; the
+    loss is that of the whole batch."""
     samples_seen: int
     """Budget of the run; the whole steps that fit into it are made."""
     learning_rate: float = 1e-3
     """Peak of the schedule, reached at the end of the warm-up."""
+    min_learning_rate: float = 0.0
+    """Where the cosine ends."""
     warmup_samples: int = 0
     """Samples over which the learning rate rises linearly."""
     weight_decay: float = 0.2
@@ -65,8 +65,22 @@ class Recipe:
     synthetic one with this probability."""
     pixels: Pixels = "exact"
     """How views are made: "exact" as the teacher saw them, or "fast" within a stated tolerance."""
-    precision: Precision = "float32"
-    """Number format of the towers."""
+    ema_decay: float | None = None
+    """Decay of an exponential moving average of the weights, which is evaluated and written beside
+    the weights; None keeps none."""
+    precision: Precision = "auto"
+    """Number format of the towers' arithmetic, while weights and losses stay float32: "auto" is
+    bfloat16 where the device computes it faster, else float32; "float16" scales the loss."""
+    activation_checkpointing: bool = False
+    """Keep only each block's input and compute the rest again in the backward pass."""
+    compile: bool = False
+    """Let torch.compile fuse the towers' operations."""
+    parallel: Parallel = "ddp"
+    """How several processes share the model: "ddp" copies it, "fsdp" divides it (FSDP2)."""
+    synchronize_batch_norm: bool = False
+    """Take BatchNorm's statistics over all processes, as one process with their batch would."""
+    deterministic: bool = False
+    """Only deterministic kernels on CUDA, where the default trades exact repetition for speed."""
     channels_last: bool = False
     """Keep the image tower's weights in channels_last order, which is faster; not for stems with
     a scale branch on the CPU."""
@@ -84,11 +98,18 @@ class Recipe:
     def __post_init__(self) -> None:
         _check_choice("task", self.task, get_args(TaskName))
         _check_choice("precision", self.precision, get_args(Precision))
-        for name in ("batch_size", "checkpoint_every", "log_every"):
+        _check_choice("parallel", self.parallel, get_args(Parallel))
+        for name in ("batch_size", "accumulation", "checkpoint_every", "log_every"):
             _check(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
         for name in ("weight_decay", "workers", "warmup_samples"):
             _check(name, getattr(self, name), getattr(self, name) >= 0, "0 or more")
         _check("learning_rate", self.learning_rate, _is_positive(self.learning_rate), "above 0")
+        lowest, peak = self.min_learning_rate, self.learning_rate
+        _check("min_learning_rate", lowest, 0 <= lowest <= peak, "between 0 and learning_rate")
+        decay = self.ema_decay
+        _check("ema_decay", decay, decay is None or 0 < decay < 1, "between 0 and 1, or None")
+        parts = self.batch_size % self.accumulation == 0
+        _check("accumulation", self.accumulation, parts, f"a divisor of {self.batch_size}")
         enough = self.samples_seen >= self.batch_size
         _check("samples_seen", self.samples_seen, enough, f"a batch ({self.batch_size}) or more")
         longest = (self.steps - 1) * self.batch_size
@@ -121,94 +142,6 @@ class Recipe:
     def warmup_steps(self) -> int:
         """Number of steps with a rising learning rate."""
         return math.ceil(self.warmup_samples / self.batch_size)
-
-
-# Stronger crops would cut the objects that a caption names, and colour operations its colours.
-_TINY_WORLD_AUGMENTATION = AugmentationPolicy(scale=(0.8, 1.0), num_ops=0)
-
-
-def tiny_teacher() -> Recipe:
-    """A teacher for the tiny world: mobileclip-tiny on captions, with more samples than a student.
-
-    Reproduces: nothing published; it is the teacher of `make demo`.
-    Command: zoo train tiny-teacher (after `zoo demo` has written its data)
-    Cost: 400 steps of 128 samples, about 2 minutes on two cores.
-    Expect: 50 % top-1 of 64 classes on the demo's test scenes (one run, BENCHMARKS.md).
-    """
-    return Recipe(
-        model="mobileclip-tiny",
-        data="demo/data/teacher",
-        output=Path("runs/tiny-teacher"),
-        batch_size=128,
-        samples_seen=51_200,
-        learning_rate=2e-3,
-        augmentation=_TINY_WORLD_AUGMENTATION,
-        channels_last=True,
-        warmup_samples=2_560,
-        checkpoint_every=100,
-    )
-
-
-def tiny_plain() -> Recipe:
-    """A student that sees the tiny world's pictures and captions only; the control run.
-
-    Reproduces: plain CLIP training (arXiv 2103.00020), small.
-    Command: zoo train tiny-plain (after `zoo demo` has written its data)
-    Cost: 128 steps of 128 samples, about 40 seconds on two cores.
-    Expect: 6 to 7 % top-1 of 64 classes on the demo's test scenes (3 seeds, BENCHMARKS.md).
-    """
-    return replace(
-        tiny_teacher(),
-        data="demo/data/student",
-        output=Path("runs/tiny-plain"),
-        samples_seen=16_384,
-    )
-
-
-def tiny_reinforced() -> Recipe:
-    """The same student and the same samples seen, learning from what the sidecars store.
-
-    Reproduces: multi-modal reinforced training (arXiv 2311.17049, section 4), small.
-    Command: zoo train tiny-reinforced (after `zoo demo` has written and reinforced its data)
-    Cost: 128 steps of 128 samples, about 50 seconds on two cores.
-    Expect: 15 to 25 % top-1 of 64 classes on the same scenes (3 seeds, BENCHMARKS.md).
-    """
-    return replace(tiny_plain(), task="reinforced", output=Path("runs/tiny-reinforced"))
-
-
-def flickr1k() -> Recipe:
-    """mobileclip-tiny on some hundred real photographs; the shortest run on real data.
-
-    Reproduces: nothing published; too few photographs to generalise, enough to see it learn.
-    Command: zoo train flickr1k --data SHARDS (after `zoo reinforce SHARDS …`);
-        plain: add --task contrastive
-    Cost: 160 steps of 128 samples, about 70 seconds on two cores.
-    Expect: a falling loss; nothing is claimed of held-out photographs.
-    """
-    return replace(
-        tiny_reinforced(),
-        data="flickr1k/train",
-        output=Path("runs/flickr1k"),
-        augmentation=AugmentationPolicy(),
-        samples_seen=20_480,
-    )
-
-
-RECIPES: dict[str, Callable[[], Recipe]] = {
-    "tiny-teacher": tiny_teacher,
-    "tiny-plain": tiny_plain,
-    "tiny-reinforced": tiny_reinforced,
-    "flickr1k": flickr1k,
-}
-
-
-def get_recipe(name: str) -> Recipe:
-    """Return the recipe called `name`. Raises ValueError with the closest names otherwise."""
-    if name in RECIPES:
-        return RECIPES[name]()
-    close = difflib.get_close_matches(name.lower().replace("_", "-"), RECIPES, n=2, cutoff=0.5)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(RECIPES)}."
-    raise ValueError(f"Unknown recipe '{name}'; {hint}")
 
 
 def _check(name: str, value: object, holds: bool, allowed: str) -> None:

@@ -1,6 +1,6 @@
 """Tasks add up the right pairs, run each tower once, and compute nothing whose weight is zero.
 
-Run: pytest tests/training/test_tasks.py
+Run: pytest tests/training/tasks/test_tasks.py
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from toy_batches import ToyLoader, toy_batch, toy_recipe
+from toy_batches import ToyLoader, losses_of, toy_batch, toy_recipe
 
 from zoo.models.image_text_model import ImageTextModel
 from zoo.models.load import load_model
-from zoo.training.losses import TeacherPair, contrastive_loss, distillation_loss
-from zoo.training.tasks import ContrastiveTask, ReinforcedTask, build_task
+from zoo.training.losses.contrastive import contrastive_loss
+from zoo.training.losses.distillation import TeacherPair, distillation_loss
+from zoo.training.tasks.build import build_task
+from zoo.training.tasks.contrastive import ContrastiveTask
+from zoo.training.tasks.reinforced import ReinforcedTask
 
 SCALES = {"one": 30.0, "two": 20.0}
 
@@ -49,7 +52,7 @@ def test_the_contrastive_task_compares_pictures_with_ground_truth_captions(
 ) -> None:
     image, text, _ = features(model, batch)
     expected = contrastive_loss(image, text, model.logit_scale.exp())
-    losses = ContrastiveTask(model)({"image": batch["image"], "text": batch["text"]})
+    losses = losses_of(ContrastiveTask(model), {"image": batch["image"], "text": batch["text"]})
     assert losses.keys() == {"contrastive_loss"}
     torch.testing.assert_close(losses["contrastive_loss"], expected)
 
@@ -71,7 +74,8 @@ def test_the_reinforced_task_sums_both_captions_with_their_weights(
         expected["contrastive_loss"] = expected["contrastive_loss"] + (1 - weight) * plain
         expected["distillation_loss"] = expected["distillation_loss"] + weight * taught
     computed = {"contrastive_loss": weight < 1, "distillation_loss": weight > 0}
-    losses = ReinforcedTask(model, teacher_logit_scales=SCALES, distillation_weight=weight)(batch)
+    task = ReinforcedTask(model, teacher_logit_scales=SCALES, distillation_weight=weight)
+    losses = losses_of(task, batch)
     assert losses.keys() == {name for name, wanted in computed.items() if wanted}
     for name, loss in losses.items():
         torch.testing.assert_close(loss, expected[name])
@@ -89,7 +93,7 @@ def test_with_mixed_captions_there_is_one_pair(
     task = ReinforcedTask(
         model, teacher_logit_scales=SCALES, distillation_weight=0.75, mixed_captions=True
     )
-    losses = task({key: value for key, value in batch.items() if "synthetic" not in key})
+    losses = losses_of(task, {key: value for key, value in batch.items() if "synthetic" not in key})
     torch.testing.assert_close(
         losses["contrastive_loss"], 0.25 * contrastive_loss(image, text, scale)
     )
@@ -113,7 +117,7 @@ def test_the_reinforced_task_runs_each_tower_once(
 def test_every_parameter_gets_a_gradient(model: ImageTextModel, batch: dict[str, Tensor]) -> None:
     task = ReinforcedTask(model, teacher_logit_scales=SCALES, distillation_weight=0.75)
     model.zero_grad()
-    torch.stack(list(task(batch).values())).sum().backward()
+    torch.stack(list(losses_of(task, batch).values())).sum().backward()
     without = [name for name, p in model.named_parameters() if p.grad is None]
     model.zero_grad()
     assert not without
@@ -124,7 +128,7 @@ def test_weight_zero_needs_no_teacher_in_the_batch(
 ) -> None:
     captions_only = {key: batch[key] for key in ("image", "text", "synthetic_text")}
     task = ReinforcedTask(model, teacher_logit_scales={}, distillation_weight=0.0)
-    assert task(captions_only).keys() == {"contrastive_loss"}
+    assert losses_of(task, captions_only).keys() == {"contrastive_loss"}
 
 
 def test_a_batch_made_for_another_task_is_refused(
@@ -132,7 +136,7 @@ def test_a_batch_made_for_another_task_is_refused(
 ) -> None:
     task = ReinforcedTask(model, teacher_logit_scales=SCALES, distillation_weight=1.0)
     with pytest.raises(ValueError, match=r"needs synthetic_text, teacher_image\.one"):
-        task({"image": batch["image"], "text": batch["text"]})
+        losses_of(task, {"image": batch["image"], "text": batch["text"]})
 
 
 def test_distillation_without_stored_teachers_is_refused(model: ImageTextModel) -> None:

@@ -1,15 +1,4 @@
-"""The state of a run, and the checkpoints that bring it back bit for bit.
-
-A checkpoint is a folder `step-NNNNNNNN` in the run folder, NNNNNNNN steps done. It is written under
-another name and renamed when whole, so that a folder with this name is always complete; the latest
-is the one with the highest number. It holds
-
-    model.safetensors       the model's state dict, our own keys
-    optimizer.safetensors   PARAMETER.exp_avg, PARAMETER.exp_avg_sq, PARAMETER.step
-    state.json              steps done, recipe, place in the data, random states, format
-
-The learning rate is a function of the step and needs no state.
-"""
+"""Checkpoints written and read back."""
 
 from __future__ import annotations
 
@@ -17,20 +6,18 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from zoo.models.image_text_model import ImageTextModel
-from zoo.reinforced_data.sidecars.header import TeacherInfo
-from zoo.training.random_state import random_state, set_random_state
-from zoo.training.recipes import Recipe
+from zoo.training.checkpoints.random_state import random_state, set_random_state
+from zoo.training.checkpoints.train_state import TrainState
+from zoo.training.recipes.recipe import Recipe
 
 FORMAT = "zoo-training-state"
 FORMAT_VERSION = 1
@@ -40,44 +27,6 @@ FREE_FIELDS = ("output", "workers", "checkpoint_every", "log_every", "cache_fold
 
 _NAME = re.compile(r"step-(\d{8,})")
 _UNFINISHED = ".unfinished-"
-
-
-class BatchLoader(Protocol):
-    """What training asks of a data loader."""
-
-    @property
-    def teachers(self) -> Mapping[str, TeacherInfo]:
-        """The teachers whose embeddings are in the batches, by name; empty without any."""
-        ...
-
-    def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        """Yield the batches that follow the current place in the data."""
-        ...
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the place after the last batch that was yielded, as JSON values."""
-        ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to a place that `state_dict` returned."""
-        ...
-
-
-@dataclass(kw_only=True)
-class TrainState:
-    """Everything that changes while a run goes on; all of it is saved."""
-
-    recipe: Recipe
-    model: ImageTextModel
-    optimizer: torch.optim.Optimizer
-    loader: BatchLoader
-    step: int = 0
-    """Optimizer steps done."""
-
-    @property
-    def samples_seen(self) -> int:
-        """Samples that the steps done have used."""
-        return self.step * self.recipe.batch_size
 
 
 def save_checkpoint(state: TrainState) -> Path:

@@ -1,0 +1,1 @@
+"""Measures the training room: losses, steps, the cost of reinforcement, learning efficiency."""

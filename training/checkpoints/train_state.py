@@ -1,0 +1,60 @@
+"""Everything that changes while a run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from zoo.models.image_text_model import ImageTextModel
+from zoo.reinforced_data.sidecars.header import TeacherInfo
+from zoo.training.parallel.world import World
+from zoo.training.recipes.recipe import Recipe
+from zoo.training.tasks.task import Task
+
+
+class BatchLoader(Protocol):
+    """What training asks of a data loader."""
+
+    @property
+    def teachers(self) -> Mapping[str, TeacherInfo]:
+        """The teachers whose embeddings are in the batches, by name; empty without any."""
+        ...
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        """Yield the batches that follow the current place in the data."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the place after the last batch that was yielded, as JSON values."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to a place that `state_dict` returned."""
+        ...
+
+
+@dataclass(kw_only=True)
+class TrainState:
+    """Everything that changes while a run goes on; all of it is saved."""
+
+    recipe: Recipe
+    task: Task
+    optimizer: torch.optim.Optimizer
+    loader: BatchLoader
+    world: World
+    step: int = 0
+    """Optimizer steps done."""
+
+    @property
+    def model(self) -> ImageTextModel:
+        """The model that the task trains."""
+        return self.task.model
+
+    @property
+    def samples_seen(self) -> int:
+        """Samples that the steps done have used, over all processes."""
+        return self.step * self.recipe.batch_size

@@ -1,0 +1,1 @@
+"""How parameters move: the optimizer, the learning rate, averages of the weights."""

@@ -1,0 +1,86 @@
+"""MobileCLIP's multi-modal reinforced training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.distributed import ProcessGroup
+
+from zoo.models.image_text_model import ImageTextModel
+from zoo.training.losses.contrastive import contrastive_loss
+from zoo.training.losses.distillation import TeacherPair, distillation_loss
+from zoo.training.tasks.task import Batch, Features, Task
+
+# Batch keys of each kind of caption and of what the teachers say of it.
+_CAPTIONS = (("text", "teacher_text"), ("synthetic_text", "teacher_synthetic"))
+
+
+class ReinforcedTask(Task):
+    """MobileCLIP's multi-modal reinforced training (arXiv 2311.17049, section 4.1).
+
+    pair(I, T) = (1 - λ) · contrastive + λ · distillation, and the loss is the sum, not the mean,
+    of pair(I, T_gt) and pair(I, T_syn). The image tower sees each picture once; the text tower sees
+    ground-truth and synthetic captions in one pass. A term whose weight is 0 is not computed.
+    Where the data mix the captions into one a picture, there is one pair and no sum.
+    """
+
+    def __init__(
+        self,
+        model: ImageTextModel,
+        *,
+        teacher_logit_scales: Mapping[str, float],
+        distillation_weight: float,
+        mixed_captions: bool = False,
+        group: ProcessGroup | None = None,
+    ) -> None:
+        """Take each stored teacher's similarity multiplier (e.g. {"vit-l": 100.0}) and λ in [0, 1].
+
+        `mixed_captions`: the batches have one caption a picture, `text`, of either kind.
+        Raises ValueError when λ is above 0 and there is no teacher.
+        """
+        if distillation_weight > 0 and not teacher_logit_scales:
+            raise ValueError(
+                f"distillation_weight is {distillation_weight:g} but the data stores no teacher; "
+                "run `zoo reinforce` on the shards first, or train with task=contrastive."
+            )
+        teachers = tuple(teacher_logit_scales) if distillation_weight > 0 else ()
+        texts = _CAPTIONS[:1] if mixed_captions else _CAPTIONS
+        stored = ("teacher_image", *(teacher_key for _, teacher_key in texts))
+        stored_keys = tuple(f"{kind}.{name}" for name in teachers for kind in stored)
+        keys = ("image", *(key for key, _ in texts), *stored_keys)
+        super().__init__(model, keys, group=group)
+        self.texts = texts
+        self.teachers = teachers
+        self.teacher_logit_scales = dict(teacher_logit_scales)
+        self.distillation_weight = distillation_weight
+
+    def forward(self, batch: Batch) -> Features:
+        return self.encode(batch["image"], **{key: batch[key] for key, _ in self.texts})
+
+    def losses(self, features: Features, batch: Batch) -> dict[str, Tensor]:
+        pairs = [(features[key], stored) for key, stored in self.texts]
+        image, scale, weight = features["image"], features["logit_scale"], self.distillation_weight
+        losses: dict[str, Tensor] = {}
+        if weight < 1:
+            contrastive = [contrastive_loss(image, text, scale) for text, _ in pairs]
+            losses["contrastive_loss"] = (1 - weight) * sum(contrastive, torch.zeros_like(scale))
+        if weight > 0:
+            distillation = [
+                distillation_loss(image, text, scale, self._teacher_pairs(batch, kind))
+                for text, kind in pairs
+            ]
+            losses["distillation_loss"] = weight * sum(distillation, torch.zeros_like(scale))
+        return losses
+
+    def _teacher_pairs(self, batch: Batch, text_kind: str) -> list[TeacherPair]:
+        """Return every teacher's stored embeddings of the pictures and of one kind of caption."""
+        return [
+            TeacherPair(
+                batch[f"teacher_image.{name}"],
+                batch[f"{text_kind}.{name}"],
+                self.teacher_logit_scales[name],
+            )
+            for name in self.teachers
+        ]

@@ -1,0 +1,87 @@
+"""What every task has in common."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.distributed import ProcessGroup
+
+from zoo.models.image_text_model import MAX_LOGIT_SCALE, ImageTextModel
+
+Batch = Mapping[str, Tensor]
+Features = dict[str, Tensor]
+"""What the towers make of a batch; everything a loss needs from the student.
+
+A tensor (B, …) has row i from sample i, so that the features of two parts of a batch can be joined.
+A scalar, such as `logit_scale`, is the same for every part."""
+
+
+class Task(nn.Module):
+    """Model + loss + batch keys.
+
+    `forward` runs the towers and `losses` compares what they give. They are apart because the
+    towers work on one part of a batch alone, which is what accumulation, several processes and
+    compilation wrap, and a contrastive loss needs the whole batch.
+    """
+
+    def __init__(
+        self,
+        model: ImageTextModel,
+        batch_keys: tuple[str, ...],
+        *,
+        group: ProcessGroup | None = None,
+    ) -> None:
+        """`group`: the processes that share every batch; None where this one trains alone."""
+        super().__init__()
+        self.model = model
+        self.batch_keys = batch_keys
+        self.group = group
+
+    def check_batch(self, batch: Batch) -> None:
+        """Raise ValueError when the batch lacks one of `batch_keys`."""
+        missing = [key for key in self.batch_keys if key not in batch]
+        if missing:
+            raise ValueError(
+                f"{type(self).__name__} needs {', '.join(missing)} in a batch, "
+                f"which has only {', '.join(sorted(batch))}; the data must be made for this task."
+            )
+
+    def forward(self, batch: Batch) -> Features:
+        """Run the towers once each on a batch, or on a part of one."""
+        raise NotImplementedError
+
+    def losses(self, features: Features, batch: Batch) -> dict[str, Tensor]:
+        """Compare the features with each other and with what the batch stores.
+
+        Returns the named losses, weights applied: their plain sum is what is minimised. With a
+        `group`, features and batch are this process's rows; the losses are those of the global
+        batch, the same in every process, and their gradients towards this process's features are
+        `world size` times the global ones, so that the mean over processes is the gradient.
+        """
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Bring parameters back into their permitted range after the optimizer has moved them."""
+        self.model.logit_scale.clamp_(max=math.log(MAX_LOGIT_SCALE))
+
+    def gauges(self) -> dict[str, float]:
+        """Return figures worth logging that are not losses: the multiplier of the similarities."""
+        return {"logit_scale": self.model.logit_scale.exp().item()}
+
+    def encode(self, image: Tensor, **texts: Tensor) -> Features:
+        """Encode pictures and one or more kinds of text, each tower once.
+
+        image uint8 (B, 3, S, S) and every text int64 (B, T) -> L2-normalised features (B, D) under
+        the same names, and `logit_scale`, the multiplier.
+        """
+        pixels = self.model.preprocessing.normalize(image)
+        text_features = self.model.encode_text(torch.cat(list(texts.values())), normalize=True)
+        return {
+            "image": self.model.encode_image(pixels, normalize=True),
+            **dict(zip(texts, text_features.chunk(len(texts)), strict=True)),
+            "logit_scale": self.model.logit_scale.exp(),
+        }

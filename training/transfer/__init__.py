@@ -1,0 +1,1 @@
+"""Task-oriented knowledge transfer to a small tower (arXiv 2311.18237)."""
