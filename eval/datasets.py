@@ -16,6 +16,7 @@ from typing import BinaryIO, Protocol, TypeVar
 
 from PIL import Image
 
+from zoo.models.class_names import read_class_names
 from zoo.models.preprocess import ImageSource, open_image
 
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp")
@@ -118,27 +119,6 @@ def read_tar_dataset(
         captions=_all_or_none(captions, ".txt", name),
         class_names=None if class_names is None else read_class_names(class_names),
     )
-
-
-def read_class_names(source: str | Path | Sequence[str]) -> tuple[str, ...]:
-    """Class names from a list, or from a text file with one name a line.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: there are no names, or a line between names is empty (it would shift the
-            indices that follow).
-    """
-    if isinstance(source, str | Path):
-        path = Path(source)
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} does not exist: give a file with one name a line.")
-        names = _decode(path.read_bytes(), str(path)).rstrip().splitlines()
-    else:
-        path, names = "the list of class names", list(source)
-    stripped = tuple(name.strip() for name in names)
-    if not stripped or not all(stripped):
-        raise ValueError(f"{path}: every class needs a name, one a line, without empty lines.")
-    return stripped
 
 
 def read_samples(path: Path) -> Iterator[TarSample]:

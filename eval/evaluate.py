@@ -14,12 +14,12 @@ from zoo.eval.features import ProgressCallback, image_features, text_features
 from zoo.eval.results import Record, result_record
 from zoo.eval.retrieval import merge_captions, retrieval_metrics
 from zoo.eval.zero_shot import (
-    DEFAULT_TEMPLATES,
     classification_metrics,
     classifier_weights,
     predicted_labels,
 )
 from zoo.models.checkpoint import weights_sha256
+from zoo.models.class_names import DEFAULT_TEMPLATES
 
 if TYPE_CHECKING:
     from zoo.models.image_text_model import ImageTextModel

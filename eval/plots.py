@@ -167,6 +167,34 @@ def ranks(
     return figure
 
 
+def heat_map(
+    values: np.ndarray,
+    colour: str,
+    *,
+    row_names: Sequence[str],
+    column_names: Sequence[str],
+    x_label: str,
+    y_label: str,
+) -> Figure:
+    """Float (R, C) as a grid of cells, each with its figure and the deeper the higher it is."""
+    figure, axes = _figure(x_label, y_label)
+    low, high = float(values.min()), float(values.max())
+    depths = (values - low) / max(high - low, _LEAST_RANGE)
+    for (row, column), value in np.ndenumerate(values):
+        shade = (colour, 0.08 + 0.72 * float(depths[row, column]))
+        corner = (column - 0.5, row - 0.5)
+        axes.bar(corner[0], 1, 1, corner[1], align="edge", color=shade, linewidth=0)
+        axes.annotate(f"{value:.1f}", (column, row), ha="center", va="center", color=_TEXT)
+    axes.set_xticks(range(len(column_names)), column_names)
+    axes.set_yticks(range(len(row_names)), row_names)
+    axes.tick_params(length=0, labelcolor=_TEXT)
+    axes.set_xlim(-0.5, len(column_names) - 0.5)
+    axes.set_ylim(len(row_names) - 0.5, -0.5)  # the first row on top
+    axes.spines[:].set_visible(False)
+    axes.grid(visible=False)
+    return figure
+
+
 def svg(figure: Figure) -> str:
     """A figure as an `<svg>` element without size, for a page that defines the CSS variables."""
     import matplotlib

@@ -12,30 +12,12 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from zoo.eval.features import ProgressCallback, require_finite, text_features
+from zoo.models.class_names import DEFAULT_TEMPLATES, average_templates, class_prompts
 
 if TYPE_CHECKING:
     from zoo.models.image_text_model import ImageTextModel
-
-DEFAULT_TEMPLATES = ("a photo of a {}.",)
-
-
-def class_prompts(class_names: Sequence[str], templates: Sequence[str]) -> list[str]:
-    """Every template filled with every class name, template by template within a class.
-
-    A template marks the place of the name by `{}` or, as DataComp's files do, by `{c}`.
-
-    Raises:
-        ValueError: there are no classes or no templates, a name is empty, or a template has no
-            place for the name.
-    """
-    if not class_names or any(not name.strip() for name in class_names):
-        raise ValueError("The class names must be one or more non-empty words, such as 'a dog'.")
-    if not templates:
-        raise ValueError("There are no templates: give at least one, such as 'a photo of a {}.'.")
-    return [_fill(template, name) for name in class_names for template in templates]
 
 
 def classifier_weights(
@@ -54,12 +36,6 @@ def classifier_weights(
     prompts = class_prompts(class_names, templates)
     features = text_features(model, prompts, batch_size=batch_size, progress=progress)
     return average_templates(features, len(class_names))
-
-
-def average_templates(features: Tensor, class_count: int) -> Tensor:
-    """Mean over a class's templates of features (classes * templates, D), normalised again."""
-    by_class = F.normalize(features, dim=-1).reshape(class_count, -1, features.shape[-1])
-    return F.normalize(by_class.mean(dim=1), dim=-1)
 
 
 def predicted_labels(image_features: Tensor, classifier: Tensor) -> Tensor:
@@ -92,16 +68,6 @@ def classification_metrics(
         metrics["acc5"] = _share(rank < 5)
     metrics["mean_per_class_recall"] = _mean_per_class(rank < 1, labels, len(classifier))
     return metrics
-
-
-def _fill(template: str, name: str) -> str:
-    try:
-        prompt, other = (template.format(text, c=text) for text in (name, name + "\0"))
-    except (IndexError, KeyError, ValueError) as error:
-        raise ValueError(f"The template {template!r} is not one: mark the name by {{}}.") from error
-    if prompt == other:
-        raise ValueError(f"The template {template!r} has no place for the name: write {{}} there.")
-    return prompt
 
 
 def _require_labels(labels: Tensor, image_count: int, class_count: int) -> None:

@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from zoo.models.checkpoint import save_weights
 from zoo.models.image_text_model import ImageTextModel
-from zoo.training.checkpoints.checkpoint import (
-    checkpoints,
-    remove_unfinished,
-    restore_checkpoint,
-    save_checkpoint,
-)
+from zoo.training.checkpoints.folders import starting_point
+from zoo.training.checkpoints.random_state import seed_new_rank
+from zoo.training.checkpoints.restore import restore_checkpoint
 from zoo.training.checkpoints.train_state import BatchLoader, TrainState
-from zoo.training.metrics.metrics_file import MetricsFile
+from zoo.training.checkpoints.writer import CheckpointWriter
+from zoo.training.evaluation import Evaluate, evaluate_now, write_weights
+from zoo.training.fine_tuning.prepare import learning_rate_scales
+from zoo.training.kernels import chosen_kernels
 from zoo.training.metrics.progress import Progress
-from zoo.training.metrics.stopwatch import Speed, Stopwatch
+from zoo.training.metrics.run_log import RunLog
+from zoo.training.metrics.stopwatch import Stopwatch
+from zoo.training.optimization.ema import WeightAverage
 from zoo.training.optimization.optimizer import build_optimizer
+from zoo.training.optimization.schedule import recipe_learning_rate
+from zoo.training.parallel.towers import Towers
+from zoo.training.parallel.whole_model import WholeModel
 from zoo.training.parallel.world import World
+from zoo.training.precision import chosen_precision, gradient_scaler
 from zoo.training.recipes.recipe import Recipe
-from zoo.training.step import update
+from zoo.training.run import check_shares
+from zoo.training.step import Update, update
 from zoo.training.tasks.build import build_task
-
-Evaluate = Callable[[ImageTextModel, int], Mapping[str, float]]
-"""(model in eval mode, steps done) -> named figures."""
+from zoo.training.tasks.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,108 +59,107 @@ def train(
 ) -> TrainResult:
     """Train `model` in place as `recipe` says and write its weights to the run folder.
 
+    Every process of `world` calls it with the same arguments, but for its device and its loader.
+
     Args:
         recipe: the run.
         model: train-time form (`load_model(…, reparameterize=False)`), on the device to train on.
-        loader: batches of `recipe.batch_size` samples, for as many passes as the run needs.
+        loader: this process's share of batches of `recipe.batch_size` samples, again and again.
         world: the processes that train together.
         resume: continue from the latest checkpoint in the run folder, or begin when there is none.
             The losses from there on are bit for bit those of a run that was never interrupted.
-        on_evaluate: called before every checkpoint; its figures go into metrics.jsonl.
-        on_progress: called at every logged step.
+        on_evaluate: called before every checkpoint in the main process; its figures go into
+            metrics.jsonl.
+        on_progress: called at every logged step in the main process.
 
-    Raises ValueError when the run folder holds another run, a batch does not fit the task, the
-    loader yields nothing, or a loss or gradient is not finite (the optimizer has not moved then).
+    Raises ValueError when the run folder holds another run, the processes and parts do not divide
+    the batch, a batch does not fit the task, the loader yields nothing, or a loss or gradient is
+    not finite (the optimizer has not moved then).
     """
-    metrics = MetricsFile(recipe.output / "metrics.jsonl")
-    state = _start(recipe, model, loader, world)
-    _open_run_folder(state, metrics, resume)
-    batches, stopwatch = _endless(loader), Stopwatch()
-    while state.step < recipe.steps:
-        losses = update(state, stopwatch.next(batches))
-        saves = _is_due(state, recipe.checkpoint_every)
-        if saves or _is_due(state, recipe.log_every):
-            speed = stopwatch.read()
-            evaluation = _evaluate(state, on_evaluate) if saves else {}
-            progress = _progress(state, losses, state.task.gauges(), speed, evaluation)
-            metrics.append(progress.to_record())
-            if on_progress:
-                on_progress(progress)
-        if saves:
-            save_checkpoint(state)
-            stopwatch.restart()
-    return _finish(state, metrics)
-
-
-def _start(recipe: Recipe, model: ImageTextModel, loader: BatchLoader, world: World) -> TrainState:
+    recipe = replace(recipe, precision=chosen_precision(recipe.precision, world.device))
+    check_shares(recipe, world)
     task = build_task(recipe, model, loader.teachers, group=world.group)
-    task.train()
-    optimizer = build_optimizer(
-        model, recipe.learning_rate, weight_decay=recipe.weight_decay, betas=recipe.betas
-    )
-    return TrainState(recipe=recipe, task=task, optimizer=optimizer, loader=loader, world=world)
-
-
-def _finish(state: TrainState, metrics: MetricsFile) -> TrainResult:
-    weights = state.recipe.output / "weights.safetensors"
-    save_weights(state.model.eval(), weights)
+    whole_model = WholeModel(task.model, recipe, world)
+    towers = Towers(task, recipe, world)
+    state = _begin(recipe, task, loader, world)
+    if checkpoint := starting_point(recipe.output, world, resume=resume):
+        restore_checkpoint(state, checkpoint)
+    batches, stopwatch = _endless(loader), Stopwatch()
+    with (
+        chosen_kernels(recipe, world.device),
+        RunLog(recipe, world, step=state.step) as log,
+        CheckpointWriter() as checkpoints,
+    ):
+        while state.step < recipe.steps:
+            done = update(state, towers, stopwatch.next(batches))
+            checkpoints.check()
+            saves = _is_due(state, recipe.checkpoint_every)
+            if saves or _is_due(state, recipe.log_every):
+                progress = _progress(state, done, stopwatch)
+                if saves:
+                    figures = evaluate_now(state, whole_model, on_evaluate)
+                    progress = replace(progress, evaluation=figures)
+                log.append(progress)
+                if on_progress and world.is_main:
+                    on_progress(progress)
+            if saves:
+                checkpoints.save(state)
+                stopwatch.restart()
     return TrainResult(
-        weights=weights,
-        metrics=metrics.path,
+        weights=write_weights(state, whole_model),
+        metrics=log.metrics,
         steps=state.step,
         samples_seen=state.samples_seen,
     )
+
+
+def _begin(recipe: Recipe, task: Task, loader: BatchLoader, world: World) -> TrainState:
+    """The state before the first step."""
+    task.train()
+    if world.rank > 0:  # else all would drop out the same units of different samples
+        seed_new_rank(recipe.seed, world.rank, step=0)
+    decay = recipe.ema_decay
+    return TrainState(
+        recipe=recipe,
+        task=task,
+        optimizer=build_optimizer(task, recipe, _learning_rate_scales(recipe, task)),
+        loader=loader,
+        world=world,
+        scaler=gradient_scaler(recipe.precision, world.device),
+        average=None if decay is None else WeightAverage(task.model, decay),
+    )
+
+
+def _learning_rate_scales(recipe: Recipe, task: Task) -> dict[str, float]:
+    """The factors of the learning rate that fine-tuning asks for, by the task's names."""
+    if recipe.fine_tuning is None:
+        return {}
+    scales = learning_rate_scales(task.model, recipe.fine_tuning)
+    return {f"model.{name}": scale for name, scale in scales.items()}
 
 
 def _is_due(state: TrainState, every: int) -> bool:
     return state.step % every == 0 or state.step == state.recipe.steps
 
 
-def _evaluate(state: TrainState, on_evaluate: Evaluate | None) -> Mapping[str, float]:
-    if on_evaluate is None:
-        return {}
-    state.model.eval()
-    with torch.no_grad():
-        evaluation = on_evaluate(state.model, state.step)
-    state.model.train()
-    return evaluation
-
-
-def _progress(
-    state: TrainState,
-    losses: Mapping[str, float],
-    gauges: Mapping[str, float],
-    speed: Speed,
-    evaluation: Mapping[str, float],
-) -> Progress:
+def _progress(state: TrainState, done: Update, stopwatch: Stopwatch) -> Progress:
+    recipe, device = state.recipe, state.world.device
+    speed = stopwatch.read()
     return Progress(
         step=state.step,
-        steps=state.recipe.steps,
+        steps=recipe.steps,
         samples_seen=state.samples_seen,
-        loss=sum(losses.values()),
-        losses=losses,
-        gauges=gauges,
-        learning_rate=state.optimizer.param_groups[0]["lr"],
-        samples_per_second=speed.steps_per_second * state.recipe.batch_size,
+        loss=sum(done.losses.values()),
+        losses=done.losses,
+        gauges=state.task.gauges(),
+        learning_rate=recipe_learning_rate(recipe, state.step - 1),
+        samples_per_second=speed.steps_per_second * recipe.batch_size,
         data_wait_fraction=speed.wait_fraction,
-        evaluation=evaluation,
+        evaluation={},
+        elapsed_seconds=stopwatch.elapsed_seconds,
+        gradient_norm=done.gradient_norm,
+        peak_memory_bytes=torch.cuda.max_memory_allocated() if device.type == "cuda" else None,
     )
-
-
-def _open_run_folder(state: TrainState, metrics: MetricsFile, resume: bool) -> None:
-    """Start in a fresh folder, or go back to the latest checkpoint and forget what came after."""
-    output = state.recipe.output
-    saved = checkpoints(output)
-    if not resume and (saved or metrics.path.exists()):
-        raise ValueError(
-            f"'{output}' already holds a run; resume it (--resume), delete the folder or "
-            "choose another output."
-        )
-    output.mkdir(parents=True, exist_ok=True)
-    remove_unfinished(output)
-    if saved:
-        restore_checkpoint(state, saved[-1])
-    metrics.keep_until(state.step)
 
 
 def _endless(loader: BatchLoader) -> Iterator[Mapping[str, Tensor]]:

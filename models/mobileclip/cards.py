@@ -144,8 +144,7 @@ _TINY = ModelCard(
     embed_dim=128,
     image=ImageEncoderConfig(
         timm_name="fastvit_mci0",
-        # Without the scale branch, as in MCi3 and MCi4: torch's CPU backward of that 1×1 stride-2
-        # convolution is slow, and corrupts memory in channels_last.
+        # Without the scale branch of the stem, as in MCi3 and MCi4.
         overrides={
             "layers": (1, 1, 2, 1),
             "embed_dims": (16, 32, 64, 128),

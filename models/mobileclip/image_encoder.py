@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from zoo.models.card import ImageEncoderConfig
 
@@ -23,6 +23,7 @@ def build_image_encoder(config: ImageEncoderConfig, embed_dim: int) -> nn.Module
         first.padding = (config.stem_padding, config.stem_padding)
     if config.layer_norm_eps is not None:
         _set_layer_norm_eps(encoder, config.layer_norm_eps)
+    _subsample_before_pointwise(encoder)
     return encoder
 
 
@@ -35,6 +36,32 @@ def resize_image_encoder(encoder: nn.Module, image_size: int) -> None:
     set_input_size: Any = getattr(encoder, "set_input_size", None)
     if set_input_size is not None:
         set_input_size(img_size=(image_size, image_size))
+
+
+class SubsampledPointwise(nn.Conv2d):
+    """A strided 1×1 convolution, computed as one without stride on the pixels that it reads.
+
+    Parameters and values are those of the strided one. torch 2.15 has no fast kernel for that on
+    the CPU, and in channels_last its backward pass with 3 or 4 input channels corrupts memory.
+    """
+
+    def __init__(self, strided: nn.Conv2d) -> None:
+        assert strided.bias is None
+        channels = strided.in_channels, strided.out_channels
+        super().__init__(*channels, 1, groups=strided.groups, bias=False, device="meta")
+        self.weight = strided.weight
+        self.step = strided.stride
+
+    def forward(self, input: Tensor) -> Tensor:
+        rows, columns = self.step
+        return super().forward(input[:, :, ::rows, ::columns])
+
+
+def _subsample_before_pointwise(encoder: nn.Module) -> None:
+    """Replace the strided 1×1 convolutions, which are the scale branches of a stem, in place."""
+    for name, module in list(encoder.named_modules()):
+        if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) != module.stride:
+            encoder.set_submodule(name, SubsampledPointwise(module))
 
 
 def _set_layer_norm_eps(encoder: nn.Module, eps: float) -> None:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from zoo.models.load import load_model
 from zoo.reinforced_data.engine.fingerprint import fingerprint
+from zoo.reinforced_data.engine.frozen import frozen
 from zoo.reinforced_data.engine.open_clip_models import load_open_clip
 from zoo.reinforced_data.engine.preparation import Preparation
 
@@ -25,9 +26,7 @@ _SPEC = re.compile(
 
 
 class Teacher(nn.Module):
-    """A frozen image-text model: stays in eval mode whatever is asked, its parameters need no
-    gradient (those of the very model given), and its embeddings have length 1.
-    """
+    """A frozen image-text model (the very one given), whose embeddings have length 1."""
 
     def __init__(
         self,
@@ -51,7 +50,8 @@ class Teacher(nn.Module):
                 f"The teacher name {name!r} is not usable; give letters, digits, '.', '_' and '-'."
             )
         self.name = name
-        self.model = model.eval().requires_grad_(False)
+        self.model = model
+        frozen(self)
         self.preparation = preparation
         self.pretrained = pretrained
         self.logit_scale = float(model.logit_scale.exp())
@@ -63,10 +63,6 @@ class Teacher(nn.Module):
     def image_size(self) -> int:
         """Side of the square that the model looks at, in pixels."""
         return self.preparation.image_size
-
-    def train(self, mode: bool = True) -> Teacher:
-        """Stay in eval mode."""
-        return super().train(False)
 
     def prepare(self, image: Image.Image) -> Tensor:
         """Return an RGB picture of any size as the uint8 (3, S, S) that `encode_pixels` takes."""

@@ -51,7 +51,8 @@ class Batches(Dataset[Batch | ValueError | OSError]):
         try:
             places = self._plan.places(start, start + self._part.batch_size)
             samples = [self._samples.read(data_set, place) for data_set, place in places]
-            return {key: self._join(key, [one[key] for one in samples]) for key in samples[0]}
+            keys = [key for key in samples[0] if all(key in one for one in samples)]
+            return {key: self._join(key, [one[key] for one in samples]) for key in keys}
         except (ValueError, OSError) as error:
             return error
 

@@ -4,8 +4,10 @@ A batch is a dict of tensors:
 
     image                    uint8  (B, 3, S, S)   one augmentation of each picture, 0…255
     text                     int64  (B, T)         one ground-truth caption of each
+    label                    int64  (B,)           class index of each, of labelled shards
 
-and, reinforced, for every teacher NAME (`synthetic` only where captions are stored):
+`text` (plain) and `label` are in the batches whose samples all have them; every sample has one.
+And, reinforced, for every teacher NAME (`synthetic` only where captions are stored):
 
     synthetic_text           int64  (B, T)         one synthetic caption of each
     teacher_image.NAME       float32 (B, D_k)      the teacher's embedding of that very augmentation
@@ -67,6 +69,7 @@ class Loader:
         pixels: Pixels = "exact",
         seed: int = 0,
         num_workers: int = 0,
+        pin_memory: bool = False,
         rank: int = 0,
         world_size: int = 1,
         cache_folder: Path | None = None,
@@ -85,6 +88,7 @@ class Loader:
             pixels: "exact" as the teacher saw them, or "fast".
             seed: of the order, of augmentations and of captions.
             num_workers: processes that prepare batches; 0 prepares them in this one.
+            pin_memory: put batches where a CUDA device reads them without a copy by the CPU.
             rank: which part of every global batch is made here, 0 … world_size - 1.
             world_size: number of processes that train together.
             cache_folder: where shards and sidecars at URLs are copied to.
@@ -112,7 +116,7 @@ class Loader:
             else PlainSamples(self._data_sets, render, seed, policy or AugmentationPolicy())
         )
         self._batches = Batches(self._plan, samples, tokenize, self._part)
-        self._num_workers = num_workers
+        self._num_workers, self._pin_memory = num_workers, pin_memory
         self._worker_init = prepare_worker if pixels == "fast" else None
         self._stream: Iterator[Batch | ValueError | OSError] | None = None
 
@@ -171,6 +175,7 @@ class Loader:
                 sampler=_From(self.position),
                 batch_size=None,  # the sampler's items are whole batches
                 num_workers=self._num_workers,
+                pin_memory=self._pin_memory,
                 worker_init_fn=self._worker_init,
                 generator=torch.Generator(),  # its own: torch's global random state stays untouched
             )

@@ -22,7 +22,8 @@ class TrainingSamples(Protocol):
     def read(self, data_set: int, place: Place) -> dict[str, Any]:
         """Return a sample under the batch's keys: `image` uint8 (S, S, 3), texts undivided.
 
-        Raises ValueError, naming shard and key, for a sample that cannot be used.
+        `label`, and in plain training `text`, are there for a sample that has them. Raises
+        ValueError, naming shard and key, for a sample that cannot be used.
         """
         ...
 
@@ -41,16 +42,21 @@ class PlainSamples:
         self._seed, self._policy = seed, policy
 
     def read(self, data_set: int, place: Place) -> dict[str, Any]:
-        """Return `image` and `text`; see `TrainingSamples`."""
+        """Return `image`, and `text` and `label` or one of them; see `TrainingSamples`."""
         shard = self._data_sets[data_set].open(place.shard)
         row, sample = _read(shard, place)
+        if not sample.captions and sample.label is None:
+            raise _without(shard, row, "caption and no label")
         rng = keyed_rng(self._seed, "sample", data_set, *place)
         try:
             params = self._policy.record(rng, *upright_size(sample.image))
             image = self._render(sample.image, params, self._policy)
         except ValueError as error:
             raise _unusable(shard, row, error) from error
-        return {"image": image, "text": sample.captions[rng.integers(len(sample.captions))]}
+        item = {"image": image} | _label(sample)
+        if sample.captions:
+            item["text"] = sample.captions[rng.integers(len(sample.captions))]
+        return item
 
 
 class ReinforcedSamples:
@@ -76,6 +82,8 @@ class ReinforcedSamples:
         source = shard.source
         assert source is not None
         row, sample = _read(shard, place)
+        if not sample.captions:
+            raise _without(shard, row, "caption")
         rng = keyed_rng(self._seed, "sample", data_set, *place)
         augmentation = int(rng.integers(source.header.augmentations))
         params = source.augment_params(row, augmentation)
@@ -85,7 +93,7 @@ class ReinforcedSamples:
             raise _unusable(shard, row, error) from error
         for name in source.teachers:
             item[f"teacher_image.{name}"] = source.image_embedding(name, row, augmentation)
-        return item | self._texts(source, row, sample, rng)
+        return item | _label(sample) | self._texts(source, row, sample, rng)
 
     def _texts(
         self, source: ReinforcementSource, row: int, sample: Sample, rng: np.random.Generator
@@ -113,14 +121,19 @@ def _text(
 
 
 def _read(shard: OpenShard, place: Place) -> tuple[int, Sample]:
-    """Row in the shard and undecoded sample, which has a caption."""
+    """Row in the shard and undecoded sample."""
     row = int(shard.rows[place.sample])
-    sample = shard.index.read(row)
-    if not sample.captions:
-        raise ValueError(
-            f"{shard.index.describe(row)} has no caption; add one or leave the sample out."
-        )
-    return row, sample
+    return row, shard.index.read(row)
+
+
+def _label(sample: Sample) -> dict[str, Any]:
+    return {} if sample.label is None else {"label": sample.label}
+
+
+def _without(shard: OpenShard, row: int, what: str) -> ValueError:
+    return ValueError(
+        f"{shard.index.describe(row)} has no {what}; add one or leave the sample out."
+    )
 
 
 def _unusable(shard: OpenShard, row: int, error: ValueError) -> ValueError:

@@ -23,15 +23,15 @@ from zoo.reinforced_data.shards.tar_index import Member, index_tar
 
 DIGEST_BYTES = 8
 
-_SUFFIXES = (*IMAGE_SUFFIXES, "txt", "json")
+_SUFFIXES = (*IMAGE_SUFFIXES, "txt", "json", "cls")
 _ABSENT = -1
-_ALL, _CAPTIONS = slice(None), slice(1, None)
+_ALL, _CONTENT, _CAPTIONS, _LABEL = slice(None), slice(2), slice(1, 2), 2
 
 
 class ShardIndex:
-    """The samples of one shard by their place, in the order of `read_shard`: picture and captions.
+    """The samples of one shard by their place, in the order of `read_shard`.
 
-    About 115 bytes a sample: its key, and where picture and caption lie.
+    About 115 bytes a sample, 140 with labels: its key, and where picture, captions and label lie.
     """
 
     def __init__(self, path: Path, on_error: Literal["stop", "skip"] = "stop") -> None:
@@ -52,16 +52,18 @@ class ShardIndex:
             i: problems[key] for i, key in enumerate(groups) if key in problems
         }
         """Why a sample cannot be used, by its row; empty with `on_error="stop"`."""
-        self._places = np.array([_places(group) for group in groups.values()], np.int64)
+        places = np.array([_places(group) for group in groups.values()], np.int64)
+        labelled = (places[:, _LABEL, 0] != _ABSENT).any()
+        self._places = places if labelled else places[:, _CONTENT].copy()
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def read(self, i: int) -> Sample:
-        """Return sample `i` with picture and captions, without label and other members.
+        """Return sample `i` with picture, captions and label, without other members.
 
-        Raises ValueError, naming shard and key, when it is one of `problems` or its captions cannot
-        be read.
+        Raises ValueError, naming shard and key, when it is one of `problems` or its captions or
+        label cannot be read.
         """
         return build_sample(self.describe(i), self.keys[i], self._data(i))
 
@@ -71,14 +73,14 @@ class ShardIndex:
 
     def digest(self, i: int) -> bytes:
         """Return `content_digest` of sample `i`; ValueError when it is one of `problems`."""
-        return content_digest(self._data(i))
+        return content_digest(self._data(i, _CONTENT))
 
     def describe(self, i: int) -> str:
         """Name sample `i` for an error message."""
         return f"Sample {self.keys[i]!r} of shard {self.path}"
 
     def _data(self, i: int, parts: slice = _ALL) -> dict[str, bytes]:
-        """Picture, then captions, by suffix."""
+        """Picture, captions and label, by suffix, in this order."""
         if i in self.problems:
             raise ValueError(self.problems[i])
         with self.path.open("rb", buffering=0) as file:
@@ -101,8 +103,8 @@ def content_digest(data: Mapping[str, bytes]) -> bytes:
 
 
 def _places(group: Mapping[str, Member]) -> list[tuple[int, int, int]]:
-    """(suffix, offset, size) of the picture and of the captions; `txt` goes before `json`."""
-    return [_place(group, IMAGE_SUFFIXES), _place(group, ("txt", "json"))]
+    """(suffix, offset, size) of picture, captions and label; `txt` goes before `json`."""
+    return [_place(group, suffixes) for suffixes in (IMAGE_SUFFIXES, ("txt", "json"), ("cls",))]
 
 
 def _place(group: Mapping[str, Member], suffixes: tuple[str, ...]) -> tuple[int, int, int]:

@@ -18,12 +18,15 @@ from typing import Any, BinaryIO
 import numpy as np
 
 _DTYPES: dict[str, type[np.generic]] = {
+    "BOOL": np.bool_,
     "U8": np.uint8,
     "I8": np.int8,
+    "I32": np.int32,
     "I64": np.int64,
     "F16": np.float16,
     "BF16": np.uint16,  # numpy has no bfloat16: its bits
     "F32": np.float32,
+    "F64": np.float64,
 }
 _NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
 _LENGTH_BYTES = 8

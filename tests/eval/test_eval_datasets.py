@@ -17,9 +17,9 @@ from PIL import Image
 from zoo.eval.datasets import (
     EvalDataset,
     count_image_members,
-    read_class_names,
     read_tar_dataset,
 )
+from zoo.models.class_names import read_class_names
 
 BLOCK = 512
 

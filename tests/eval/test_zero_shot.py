@@ -10,12 +10,11 @@ import torch
 from torch.nn import functional as F
 
 from zoo.eval.zero_shot import (
-    average_templates,
-    class_prompts,
     classification_metrics,
     classifier_weights,
     predicted_labels,
 )
+from zoo.models.class_names import average_templates, class_prompts
 from zoo.models.load import load_model
 
 

@@ -31,6 +31,8 @@ RECORD_KEYS = {
     "samples_per_second",
     "data_wait_fraction",
     "logit_scale",
+    "elapsed_seconds",
+    "gradient_norm",
 }
 
 

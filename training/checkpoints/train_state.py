@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -14,6 +14,9 @@ from zoo.reinforced_data.sidecars.header import TeacherInfo
 from zoo.training.parallel.world import World
 from zoo.training.recipes.recipe import Recipe
 from zoo.training.tasks.task import Task
+
+if TYPE_CHECKING:
+    from zoo.training.optimization.ema import WeightAverage
 
 
 class BatchLoader(Protocol):
@@ -29,11 +32,14 @@ class BatchLoader(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the place after the last batch that was yielded, as JSON values."""
+        """Return the place after the last batch that was yielded, as JSON values.
+
+        It is the same in every process: the place is counted in global batches.
+        """
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to a place that `state_dict` returned."""
+        """Go to a place that `state_dict` returned, with any number of processes."""
         ...
 
 
@@ -43,9 +49,14 @@ class TrainState:
 
     recipe: Recipe
     task: Task
+    """The task itself, not what DDP or the compiler wrap around it."""
     optimizer: torch.optim.Optimizer
     loader: BatchLoader
     world: World
+    scaler: torch.amp.GradScaler | None = None
+    """Scales the loss under float16; None otherwise."""
+    average: WeightAverage | None = None
+    """Moving average of the model's weights; None where the recipe keeps none."""
     step: int = 0
     """Optimizer steps done."""
 

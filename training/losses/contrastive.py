@@ -22,9 +22,14 @@ def contrastive_loss(
 
 def similarity(rows: Tensor, columns: Tensor, logit_scale: Tensor | float) -> Tensor:
     """Return logits (B, B): entry (i, j) compares rows[i] with columns[j]."""
-    if rows.shape != columns.shape:
+    check_pair(rows, columns)
+    return logit_scale * rows @ columns.T
+
+
+def check_pair(image_features: Tensor, text_features: Tensor) -> None:
+    """Raise ValueError when the two are not features (B, D) of the same samples."""
+    if image_features.shape != text_features.shape:
         raise ValueError(
             f"image and text features must have the same shape (B, D), "
-            f"got {tuple(rows.shape)} and {tuple(columns.shape)}."
+            f"got {tuple(image_features.shape)} and {tuple(text_features.shape)}."
         )
-    return logit_scale * rows @ columns.T

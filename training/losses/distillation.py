@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo.training.losses.contrastive import similarity
+from zoo.training.losses.contrastive import check_pair, similarity
 
 
 class TeacherPair(NamedTuple):
@@ -42,15 +42,27 @@ def distillation_loss(
     This is the KL divergence plus the entropy of the target, which does not depend on the student.
     Raises ValueError when there is no teacher.
     """
-    if not teachers:
-        raise ValueError(
-            "distillation_loss needs at least one teacher, got none; "
-            "use reinforced data or a distillation weight of 0."
-        )
+    check_teachers(teachers, image_features)
     logits = similarity(image_features, text_features, logit_scale)
     image_to_text = _mean_probability((image, text, scale) for image, text, scale in teachers)
     text_to_image = _mean_probability((text, image, scale) for image, text, scale in teachers)
     return (F.cross_entropy(logits, image_to_text) + F.cross_entropy(logits.T, text_to_image)) / 2
+
+
+def check_teachers(teachers: Sequence[TeacherPair], student_features: Tensor) -> None:
+    """Raise ValueError when there is no teacher, or one of another batch than the student's."""
+    if not teachers:
+        raise ValueError(
+            "distillation needs at least one teacher, got none; "
+            "use reinforced data or a distillation weight of 0."
+        )
+    for teacher in teachers:
+        check_pair(teacher.image_features, teacher.text_features)
+        if len(teacher.image_features) != len(student_features):
+            raise ValueError(
+                f"a teacher has {len(teacher.image_features)} rows and the student "
+                f"{len(student_features)}; both must come from the same batch."
+            )
 
 
 def _mean_probability(teachers: Iterable[tuple[Tensor, Tensor, float]]) -> Tensor:

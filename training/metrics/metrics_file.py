@@ -15,9 +15,18 @@ class MetricsFile:
         self.path = path
 
     def append(self, record: Mapping[str, float]) -> None:
-        """Add a line; it is with the operating system when this returns."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        """Add a line; it is with the operating system when this returns.
+
+        Raises OSError that names the file when the disk is full.
+        """
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:  # of the write itself, which does not know the file's name
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
+
+    def close(self) -> None:
+        """Nothing is left open between two lines."""
 
     def keep_until(self, step: int) -> None:
         """Drop the lines of later steps and a torn last line: a resumed run writes them again.

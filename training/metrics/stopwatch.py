@@ -21,7 +21,13 @@ class Stopwatch:
     """Measures steps, and how much of their time was spent waiting for batches."""
 
     def __init__(self) -> None:
+        self.created = time.perf_counter()
         self.restart()
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """Time since this stopwatch was made, pauses included."""
+        return time.perf_counter() - self.created
 
     def restart(self) -> None:
         """Forget what was measured, so that a pause between two steps does not count."""

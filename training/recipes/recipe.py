@@ -7,10 +7,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
+from zoo.models.class_names import DEFAULT_TEMPLATES
 from zoo.reinforced_data.augmentation.policy import AugmentationPolicy
 from zoo.reinforced_data.loading.views import Pixels
+from zoo.training.fine_tuning.settings import FineTuning
 
-TaskName = Literal["contrastive", "reinforced"]
+TaskName = Literal[
+    "contrastive",
+    "reinforced",
+    "sigmoid",
+    "captioning",
+    "gated",
+    "prefix",
+    "task-distillation",
+    "feature-distillation",
+    "classification-head",
+    "classification",
+]
+REINFORCED_TASKS: tuple[TaskName, ...] = (
+    "reinforced",
+    "gated",
+    "prefix",
+    "task-distillation",
+    "feature-distillation",
+)
+"""Tasks that learn from what sidecars store."""
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Parallel = Literal["ddp", "fsdp"]
 
@@ -20,9 +41,13 @@ class Recipe:
     """Everything that decides a training run. Raises ValueError for values that cannot work."""
 
     model: str
-    """Name of the model to train, as `load_model` takes it."""
+    """Name of the model to train, as `load_model` takes it; for the captioning task what open_clip
+    calls a CoCa, or local-dir:FOLDER with an open_clip_config.json."""
     task: TaskName = "contrastive"
-    """What is minimised: "contrastive" (plain CLIP) or "reinforced" (needs reinforced shards)."""
+    """What is minimised: "contrastive" (plain CLIP), "sigmoid" (SigLIP), "captioning" (CoCa); on
+    reinforced shards "reinforced" (MobileCLIP), "gated" (ALIP) or "prefix" (prefix conditioning);
+    of a transfer "task-distillation", "feature-distillation" (both need them too) and
+    "classification-head"; of labelled shards "classification" (by the names of the classes)."""
     data: str
     """Training shards: a folder, a glob, a brace pattern, one file or a URL."""
     subset: Path | None = None
@@ -63,6 +88,18 @@ class Recipe:
     synthetic_ratio: float | None = None
     """Reinforced task: None learns from both captions of a picture, a number from one of them, the
     synthetic one with this probability."""
+    head: Path | None = None
+    """Task distillation: the head on the teacher's features, whose outputs are learned;
+    classification head: the head to begin with. Files of `zoo transfer`."""
+    teacher: str | None = None
+    """Feature distillation: which stored teacher to learn from; None where there is only one."""
+    classes: Path | None = None
+    """Classification: a file with the name of each label, one a line; None is classnames.txt in the
+    folder of the shards."""
+    templates: tuple[str, ...] = DEFAULT_TEMPLATES
+    """Classification: sentences around a class name, {} in its place."""
+    distillation_temperature: float = 1.0
+    """Task distillation: what both sides' logits are divided by before the softmax."""
     pixels: Pixels = "exact"
     """How views are made: "exact" as the teacher saw them, or "fast" within a stated tolerance."""
     ema_decay: float | None = None
@@ -82,8 +119,7 @@ class Recipe:
     deterministic: bool = False
     """Only deterministic kernels on CUDA, where the default trades exact repetition for speed."""
     channels_last: bool = False
-    """Keep the image tower's weights in channels_last order, which is faster; not for stems with
-    a scale branch on the CPU."""
+    """Keep the image tower's weights in channels_last order, which is faster for convolutions."""
     seed: int = 0
     """Seed of the initial weights and of the order of the data."""
     workers: int = 0
@@ -92,8 +128,13 @@ class Recipe:
     """Steps between two checkpoints; the evaluation callback runs at the same steps."""
     log_every: int = 10
     """Steps between two lines of metrics.jsonl."""
-    init: Path | None = None
-    """Weights to start from; None draws random ones from the seed."""
+    wandb_project: str | None = None
+    """Weights & Biases project that gets the figures too; None for none."""
+    init: Literal["published"] | Path | None = None
+    """Weights to start from: a file, "published" for the authors', or None for random ones drawn
+    from the seed."""
+    fine_tuning: FineTuning | None = None
+    """Which parameters are trained, and how fast those far from the output; None trains all."""
 
     def __post_init__(self) -> None:
         _check_choice("task", self.task, get_args(TaskName))
@@ -122,16 +163,32 @@ class Recipe:
         weight = self.distillation_weight
         _check("distillation_weight", weight, 0 <= weight <= 1, "between 0 and 1")
         _check_choice("pixels", self.pixels, get_args(Pixels))
+        temperature = self.distillation_temperature
+        _check("distillation_temperature", temperature, _is_positive(temperature), "above 0")
+        needs_head = self.task in ("task-distillation", "classification-head")
+        _check("head", self.head, (self.head is not None) == needs_head, _FILE_FOR_A_HEAD)
+        names_teacher = self.teacher is None or self.task == "feature-distillation"
+        _check("teacher", self.teacher, names_teacher, "left out of any but feature-distillation")
         self._check_data()
 
     def _check_data(self) -> None:
         """Raise for fields that the task would not heed, and for values that cannot be."""
-        if self.task == "contrastive":
+        if self.task not in REINFORCED_TASKS:
             for name in ("sidecars", "published_set", "synthetic_ratio"):
                 value = getattr(self, name)
-                _check(name, value, value is None, "left out of the contrastive task")
+                _check(name, value, value is None, f"left out of the {self.task} task")
         ratio = self.synthetic_ratio
         _check("synthetic_ratio", ratio, ratio is None or 0 <= ratio <= 1, "between 0 and 1")
+        classifies = self.task == "classification" or self.classes is None
+        _check("classes", self.classes, classifies, "left out of any but classification")
+        if self.task == "captioning":
+            _check("channels_last", self.channels_last, not self.channels_last, "False for a CoCa")
+            _check("init", self.init, self.init != "published", "a file or None for a CoCa")
+            whole = self.fine_tuning is None
+            _check("fine_tuning", self.fine_tuning, whole, "None for a CoCa")
+        if self.task in ("gated", "prefix"):
+            both = f"None for the {self.task} task, which needs both captions"
+            _check("synthetic_ratio", ratio, ratio is None, both)
 
     @property
     def steps(self) -> int:
@@ -142,6 +199,9 @@ class Recipe:
     def warmup_steps(self) -> int:
         """Number of steps with a rising learning rate."""
         return math.ceil(self.warmup_samples / self.batch_size)
+
+
+_FILE_FOR_A_HEAD = "a file for task-distillation and classification-head, None for other tasks"
 
 
 def _check(name: str, value: object, holds: bool, allowed: str) -> None:

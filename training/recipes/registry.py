@@ -5,14 +5,48 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 
+from zoo.training.recipes.continual import tiny_continual
+from zoo.training.recipes.fine_tune import fine_tune, fine_tune_last, fine_tune_lora
+from zoo.training.recipes.objectives import alip, captioner, prefix, siglip
+from zoo.training.recipes.published import datacompdr_1b, datacompdr_12m, dfndr_2b
 from zoo.training.recipes.recipe import Recipe
-from zoo.training.recipes.small import flickr1k, tiny_plain, tiny_reinforced, tiny_teacher
+from zoo.training.recipes.small import (
+    cifar10,
+    cifar10_plain,
+    cifar10_reinforced,
+    flickr1k,
+    tiny_plain,
+    tiny_reinforced,
+    tiny_teacher,
+)
+from zoo.training.transfer.recipes import (
+    classification_head,
+    feature_distillation,
+    task_distillation,
+)
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "tiny-teacher": tiny_teacher,
     "tiny-plain": tiny_plain,
     "tiny-reinforced": tiny_reinforced,
     "flickr1k": flickr1k,
+    "cifar10": cifar10,
+    "cifar10-plain": cifar10_plain,
+    "cifar10-reinforced": cifar10_reinforced,
+    "siglip": siglip,
+    "alip": alip,
+    "prefix": prefix,
+    "captioner": captioner,
+    "datacompdr-12m": datacompdr_12m,
+    "datacompdr-1b": datacompdr_1b,
+    "dfndr-2b": dfndr_2b,
+    "task-distillation": task_distillation,
+    "feature-distillation": feature_distillation,
+    "classification-head": classification_head,
+    "tiny-continual": tiny_continual,
+    "fine-tune": fine_tune,
+    "fine-tune-last": fine_tune_last,
+    "fine-tune-lora": fine_tune_lora,
 }
 
 

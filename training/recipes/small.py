@@ -5,11 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from zoo.models.class_names import DEFAULT_TEMPLATES
 from zoo.reinforced_data.augmentation.policy import AugmentationPolicy
 from zoo.training.recipes.recipe import Recipe
 
 # Stronger crops would cut the objects that a caption names, and colour operations its colours.
 _TINY_WORLD_AUGMENTATION = AugmentationPolicy(scale=(0.8, 1.0), num_ops=0)
+
+CIFAR10_TEMPLATES = (
+    "a photo of a {}.",
+    "a small photo of a {}.",
+    "a blurry photo of a {}.",
+    "a picture of a {}.",
+    "there is a {} in this photo.",
+    "a close-up of a {}.",
+)
+# Pictures of 32 pixels are small already; strong colour operations would leave little of them.
+_CIFAR10_AUGMENTATION = AugmentationPolicy(scale=(0.4, 1.0), flip_probability=0.5, num_ops=0)
 
 
 def tiny_teacher() -> Recipe:
@@ -77,3 +89,59 @@ def flickr1k() -> Recipe:
         augmentation=AugmentationPolicy(),
         samples_seen=20_480,
     )
+
+
+def cifar10() -> Recipe:
+    """mobileclip-tiny on CIFAR-10's labels, through the names of the classes; a teacher.
+
+    Reproduces: nothing published; it is the teacher of `zoo bench efficiency`.
+    Command: zoo train cifar10 --data cifar10/train --classes cifar10/classnames.txt
+    Cost: 2,500 steps of 128 samples, about 12 minutes on two cores.
+    Expect: see BENCHMARKS.md, learning efficiency.
+    """
+    return Recipe(
+        model="mobileclip-tiny",
+        task="classification",
+        data="cifar10/train",
+        output=Path("runs/cifar10"),
+        batch_size=128,
+        samples_seen=320_000,
+        learning_rate=3e-3,
+        warmup_samples=2_560,
+        augmentation=_CIFAR10_AUGMENTATION,
+        templates=CIFAR10_TEMPLATES,
+        pixels="fast",
+        channels_last=True,
+        checkpoint_every=250,
+    )
+
+
+def cifar10_plain() -> Recipe:
+    """A student that sees few of CIFAR-10's pictures, with captions as unreliable as the web's.
+
+    Reproduces: plain CLIP training (arXiv 2103.00020), small.
+    Command: zoo train cifar10-plain --data SHARDS (those that `zoo bench efficiency` writes)
+    Cost: 500 steps of 128 samples, about 3 minutes on two cores.
+    Expect: see BENCHMARKS.md, learning efficiency.
+    """
+    return replace(
+        cifar10(),
+        task="contrastive",
+        data="efficiency/students",
+        output=Path("runs/cifar10-plain"),
+        samples_seen=64_000,
+        warmup_samples=1_280,
+        templates=DEFAULT_TEMPLATES,
+        checkpoint_every=25,
+    )
+
+
+def cifar10_reinforced() -> Recipe:
+    """The same student on the same pictures and captions, learning from what the sidecars store.
+
+    Reproduces: multi-modal reinforced training (arXiv 2311.17049, section 4), small.
+    Command: zoo train cifar10-reinforced --data SHARDS (those of `zoo bench efficiency`)
+    Cost: 500 steps of 128 samples, about 4 minutes on two cores.
+    Expect: see BENCHMARKS.md, learning efficiency.
+    """
+    return replace(cifar10_plain(), task="reinforced", output=Path("runs/cifar10-reinforced"))

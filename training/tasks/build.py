@@ -9,9 +9,24 @@ from torch.distributed import ProcessGroup
 from zoo.models.image_text_model import ImageTextModel
 from zoo.reinforced_data.sidecars.header import TeacherInfo
 from zoo.training.recipes.recipe import Recipe
+from zoo.training.tasks.captioning import CaptioningTask
+from zoo.training.tasks.classification import ClassificationTask, class_names_of
+from zoo.training.tasks.coca_model import CocaModel
 from zoo.training.tasks.contrastive import ContrastiveTask
+from zoo.training.tasks.gated import GatedTask
+from zoo.training.tasks.prefix import PrefixTask
 from zoo.training.tasks.reinforced import ReinforcedTask
+from zoo.training.tasks.sigmoid import SigmoidTask
 from zoo.training.tasks.task import Task
+from zoo.training.transfer.build import TRANSFER_TASKS, build_transfer_task
+
+# Tasks of any model that have no settings.
+_PLAIN_TASKS = {
+    "contrastive": ContrastiveTask,
+    "sigmoid": SigmoidTask,
+    "gated": GatedTask,
+    "prefix": PrefixTask,
+}
 
 
 def build_task(
@@ -22,8 +37,17 @@ def build_task(
     group: ProcessGroup | None = None,
 ) -> Task:
     """Return the task of a recipe; `teachers` are those whose embeddings the batches carry."""
-    if recipe.task == "contrastive":
-        return ContrastiveTask(model, group=group)
+    if recipe.task in TRANSFER_TASKS:
+        return build_transfer_task(recipe, model, teachers, group=group)
+    if recipe.task == "classification":
+        return ClassificationTask(
+            model, class_names=class_names_of(recipe), templates=recipe.templates, group=group
+        )
+    if recipe.task in _PLAIN_TASKS:
+        return _PLAIN_TASKS[recipe.task](model, group=group)
+    if recipe.task == "captioning":
+        assert isinstance(model, CocaModel)  # as `build_model` makes it for this task
+        return CaptioningTask(model, group=group)
     return ReinforcedTask(
         model,
         teacher_logit_scales={name: teacher.logit_scale for name, teacher in teachers.items()},

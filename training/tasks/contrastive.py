@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from zoo.models.image_text_model import ImageTextModel
-from zoo.training.losses.contrastive import contrastive_loss
+from zoo.training.losses.fused import fused_loss
 from zoo.training.tasks.task import Batch, Features, Task
 
 
@@ -20,5 +20,5 @@ class ContrastiveTask(Task):
         return self.encode(batch["image"], text=batch["text"])
 
     def losses(self, features: Features, batch: Batch) -> dict[str, Tensor]:
-        loss = contrastive_loss(features["image"], features["text"], features["logit_scale"])
-        return {"contrastive_loss": loss}
+        image, text, scale = features["image"], features["text"], features["logit_scale"]
+        return {"contrastive_loss": fused_loss(image, text, scale, group=self.group).contrastive}

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from zoo.models.image_text_model import ImageTextModel
-from zoo.training.losses.contrastive import contrastive_loss
-from zoo.training.losses.distillation import TeacherPair, distillation_loss
+from zoo.training.losses.distillation import TeacherPair
+from zoo.training.losses.fused import fused_loss
 from zoo.training.tasks.task import Batch, Features, Task
 
 # Batch keys of each kind of caption and of what the teachers say of it.
@@ -60,18 +60,23 @@ class ReinforcedTask(Task):
         return self.encode(batch["image"], **{key: batch[key] for key, _ in self.texts})
 
     def losses(self, features: Features, batch: Batch) -> dict[str, Tensor]:
-        pairs = [(features[key], stored) for key, stored in self.texts]
-        image, scale, weight = features["image"], features["logit_scale"], self.distillation_weight
+        weight = self.distillation_weight
+        pairs = [
+            fused_loss(
+                features["image"],
+                features[key],
+                features["logit_scale"],
+                teachers=self._teacher_pairs(batch, stored),
+                distillation_weight=weight,
+                group=self.group,
+            )
+            for key, stored in self.texts
+        ]
         losses: dict[str, Tensor] = {}
         if weight < 1:
-            contrastive = [contrastive_loss(image, text, scale) for text, _ in pairs]
-            losses["contrastive_loss"] = (1 - weight) * sum(contrastive, torch.zeros_like(scale))
+            losses["contrastive_loss"] = torch.stack([pair.contrastive for pair in pairs]).sum()
         if weight > 0:
-            distillation = [
-                distillation_loss(image, text, scale, self._teacher_pairs(batch, kind))
-                for text, kind in pairs
-            ]
-            losses["distillation_loss"] = weight * sum(distillation, torch.zeros_like(scale))
+            losses["distillation_loss"] = torch.stack([pair.distillation for pair in pairs]).sum()
         return losses
 
     def _teacher_pairs(self, batch: Batch, text_kind: str) -> list[TeacherPair]:

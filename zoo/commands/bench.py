@@ -1,4 +1,4 @@
-"""`zoo bench latency` and `zoo bench reinforcement`."""
+"""`zoo bench latency` and `zoo bench students`."""
 
 from __future__ import annotations
 
@@ -80,11 +80,11 @@ def _row(name: str, row: LatencyRow) -> list[str]:
     ]
 
 
-def reinforcement(*, folder: Path = Path("demo"), seeds: int = 3, quick: bool = False) -> None:
+def students(*, folder: Path = Path("demo"), seeds: int = 3, quick: bool = False) -> None:
     """Train the demo's plain and reinforced student from several seeds and compare them.
 
     Uses the demo's data, teacher and sidecars in FOLDER, making what is not there yet; results go
-    to FOLDER/reinforcement.jsonl.
+    to FOLDER/students.jsonl.
 
     Args:
         folder: of the demo.
@@ -95,7 +95,7 @@ def reinforcement(*, folder: Path = Path("demo"), seeds: int = 3, quick: bool = 
     write_data(paths)
     train_teacher(paths)
     reinforce_student_data(paths)
-    results = folder / "reinforcement.jsonl"
+    results = folder / "students.jsonl"
     results.unlink(missing_ok=True)
     for seed in range(1 if quick else seeds):
         for student in STUDENTS:

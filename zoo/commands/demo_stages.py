@@ -12,10 +12,10 @@ from typing import Literal, get_args
 from zoo.commands.console import heading, say
 from zoo.commands.evaluate import evaluate
 from zoo.commands.reinforce import reinforce
-from zoo.commands.tiny_world import CLASS_NAMES_FILE, tiny_world
+from zoo.commands.tiny_world import tiny_world
 from zoo.commands.train import TrainOptions, run_training
+from zoo.models.class_names import CLASS_NAMES_FILE
 from zoo.reinforced_data.tiny_world import CLASSIFICATION_TEMPLATES, candidate_captions
-from zoo.training.recipes.recipe import Recipe
 from zoo.training.recipes.registry import get_recipe
 
 MODEL = "mobileclip-tiny"
@@ -75,17 +75,17 @@ def write_data(paths: DemoFolder) -> None:
     """
     heading("writing the tiny world")
     world = partial(tiny_world, max_objects=1)
-    _once(paths.teacher_data, partial(world, scenes=TEACHER_SCENES, seed=1, split="all"))
+    write_once(paths.teacher_data, partial(world, scenes=TEACHER_SCENES, seed=1, split="all"))
     students = partial(world, captions_per_scene=1, caption_noise=CAPTION_NOISE)
-    _once(paths.student_data, partial(students, scenes=STUDENT_SCENES, seed=2))
-    _once(paths.test_data, partial(world, scenes=TEST_SCENES, seed=3, split="test"))
+    write_once(paths.student_data, partial(students, scenes=STUDENT_SCENES, seed=2))
+    write_once(paths.test_data, partial(world, scenes=TEST_SCENES, seed=3, split="test"))
 
 
 def train_teacher(paths: DemoFolder) -> None:
     """The teacher learns from clean captions and sees more samples than a student."""
     heading("training the teacher")
     recipe = replace(get_recipe("tiny-teacher"), data=str(paths.teacher_data))
-    _train(replace(recipe, output=paths.run("teacher")))
+    train_once(TrainOptions(recipe=replace(recipe, output=paths.run("teacher"))))
 
 
 def reinforce_student_data(paths: DemoFolder) -> None:
@@ -112,7 +112,7 @@ def train_student(paths: DemoFolder, student: Student, seed: int = 0) -> str:
     run = f"{student}-{seed}" if seed else student
     heading(f"training the {student} student, seed {seed}")
     recipe = replace(get_recipe(f"tiny-{student}"), data=str(paths.student_data), seed=seed)
-    _train(replace(recipe, output=paths.run(run)))
+    train_once(TrainOptions(recipe=replace(recipe, output=paths.run(run))))
     return run
 
 
@@ -130,14 +130,16 @@ def evaluate_run(paths: DemoFolder, run: str, results: Path) -> None:
     )
 
 
-def _train(recipe: Recipe) -> None:
-    if (recipe.output / "weights.safetensors").exists():
-        say(f"{recipe.output} is finished; kept")
+def train_once(options: TrainOptions) -> None:
+    """Train unless the run is finished; go on where an earlier attempt was stopped."""
+    output = options.recipe.output
+    if (output / "weights.safetensors").exists():
+        say(f"{output} is finished; kept")
         return
-    run_training(TrainOptions(recipe=recipe, resume=True))
+    run_training(replace(options, resume=True))
 
 
-def _once(folder: Path, write: Callable[[Path], None]) -> None:
+def write_once(folder: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a folder that appears when it is whole; keep one that is there."""
     if folder.exists():
         say(f"{folder} is finished; kept")

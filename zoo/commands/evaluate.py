@@ -13,7 +13,7 @@ from zoo.eval.evaluate import evaluate as run_evaluation
 from zoo.eval.evaluate import evaluation_record
 from zoo.eval.features import Progress
 from zoo.eval.results import append_result
-from zoo.eval.zero_shot import DEFAULT_TEMPLATES
+from zoo.models.class_names import DEFAULT_TEMPLATES
 from zoo.models.load import load_model
 
 RESULTS = Path("results.jsonl")

@@ -10,12 +10,11 @@ from typing import Annotated
 import tyro
 
 from zoo.commands.console import duration, say, status
+from zoo.models.class_names import CLASS_NAMES_FILE
 from zoo.reinforced_data.shards.sample import Sample
 from zoo.reinforced_data.shards.write import write_shards
 from zoo.reinforced_data.tiny_world import class_names, scene_samples
 from zoo.reinforced_data.tiny_world.scene import MAX_OBJECTS, Split
-
-CLASS_NAMES_FILE = "classnames.txt"
 
 
 def tiny_world(

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from zoo.commands.console import duration, say, show_table, status
+from zoo.commands.data_pack import packing_progress
 from zoo.eval.datasets import EvalDataset, read_tar_dataset
 from zoo.eval.evaluate import evaluate
 from zoo.models.image_text_model import ImageTextModel
+from zoo.reinforced_data.shards.pack import shards_of
 from zoo.training.loop import TrainResult
 from zoo.training.loop import train as run_loop
 from zoo.training.metrics.progress import Progress
-from zoo.training.parallel.world import training_world
+from zoo.training.parallel.world import one_complaint, training_world
 from zoo.training.recipes.recipe import Recipe
 from zoo.training.recipes.registry import RECIPES, get_recipe
 from zoo.training.run import build_loader, build_model
@@ -45,32 +48,46 @@ def train(arguments: list[str]) -> None:
     if not arguments or arguments[0] in ("-h", "--help", "--list"):
         _show_recipes()
         return
-    name, *rest = arguments
-    options = tyro.cli(
+    with one_complaint():
+        options = _options(*arguments)
+    run_training(options)
+
+
+def _options(name: str, *changes: str) -> TrainOptions:
+    """Return the recipe called `name`, its fields changed as the command line says."""
+    return tyro.cli(
         TrainOptions,
         prog=f"zoo train {name}",
         description=RECIPES[name].__doc__ if name in RECIPES else None,
         default=TrainOptions(recipe=get_recipe(name)),
-        args=rest,
+        args=changes,
+        config=(tyro.conf.AvoidSubcommands,),
     )
-    result = run_training(options)
-    say(f"wrote {result.weights} after {result.steps} steps")
 
 
 def run_training(options: TrainOptions) -> TrainResult:
-    """Train as `options` say, showing progress."""
-    recipe = options.recipe
+    """Train as `options` say, alone or as one of torchrun's processes, showing progress."""
     with training_world(options.device) as world:
+        recipe = _with_shards(options.recipe)
         model = build_model(recipe, world.device)
-        return run_loop(
+        result = run_loop(
             recipe,
             model=model,
-            loader=build_loader(recipe, model),
+            loader=build_loader(recipe, model, world),
             world=world,
             resume=options.resume,
             on_evaluate=_evaluation(options),
             on_progress=_show_progress,
         )
+        if world.is_main:
+            say(f"wrote {result.weights} after {result.steps} steps")
+    return result
+
+
+def _with_shards(recipe: Recipe) -> Recipe:
+    """Name the shards that are made of a folder or table of pictures, if the data is one."""
+    shards = shards_of(recipe.data, recipe.cache_folder, on_progress=packing_progress())
+    return replace(recipe, data=shards)
 
 
 def _evaluation(options: TrainOptions) -> Evaluate | None:
@@ -105,6 +122,20 @@ def _show_progress(progress: Progress) -> None:
 
 
 def _show_recipes() -> None:
-    rows = [[name, (build.__doc__ or "").split("\n")[0]] for name, build in RECIPES.items()]
-    sys.stdout.write("usage: zoo train RECIPE --field value …\n\n")
-    show_table(["recipe", "what it trains"], rows)
+    sys.stdout.write(
+        "usage: zoo train RECIPE --field value …\n"
+        "       torchrun --nproc-per-node N -m zoo train RECIPE --field value …\n\n"
+    )
+    rows = [[name, *_described(build.__doc__ or "")] for name, build in RECIPES.items()]
+    show_table(["recipe", "what it trains", "cost", "expect"], rows)
+
+
+def _described(docstring: str) -> list[str]:
+    """Return the first line of a recipe's docstring, its `Cost:` and its `Expect:`."""
+    return [docstring.split("\n")[0], _entry(docstring, "Cost"), _entry(docstring, "Expect")]
+
+
+def _entry(docstring: str, name: str) -> str:
+    """Return what follows `name:` up to the next entry or empty line, as one line."""
+    found = re.search(rf"^ *{name}: (.*?)(?=^ *\w+: |^ *$|\Z)", docstring, re.DOTALL | re.MULTILINE)
+    return " ".join(found[1].split()) if found else ""

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from zoo.reinforced_data.engine.captioners.sampling import Sampling, sample_captions
+from zoo.reinforced_data.engine.frozen import frozen
 from zoo.reinforced_data.engine.open_clip_models import load_open_clip
 
 _SHORTEST = 5
@@ -47,7 +48,7 @@ class CocaCaptioner:
                 f"open_clip's {model} is not a CoCa with CLIP's tokenizer; "
                 "give for example open_clip:coca_ViT-L-14@mscoco_finetuned_laion2b_s13b_b90k."
             )
-        self._model = loaded.model.requires_grad_(False).to(device)
+        self._model = frozen(loaded.model).to(device)
         self._device = torch.device(device)
         self._tokenizer = tokenizer
         self._prepare, self._normalize = loaded.preparation, loaded.normalize

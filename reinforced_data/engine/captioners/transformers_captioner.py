@@ -15,6 +15,7 @@ from torch import Tensor
 
 from zoo.reinforced_data.engine.captioners.sampling import Sampling, sample_captions
 from zoo.reinforced_data.engine.fingerprint import fingerprint
+from zoo.reinforced_data.engine.frozen import frozen
 from zoo.reinforced_data.randomness import keyed_rng
 
 _QUESTION = "Describe this picture in one sentence."
@@ -69,7 +70,7 @@ class TransformersCaptioner:
         for one that is not here and cannot be fetched.
         """
         loaded, self._processor = _load(model)
-        self._model = loaded.eval().requires_grad_(False).to(device)
+        self._model = frozen(loaded).to(device)
         self._text = _prompt_text(self._processor, self._model.config.model_type, prompt)
         self._sampling = sampling
         self._seed = seed

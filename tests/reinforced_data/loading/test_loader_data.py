@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -319,3 +319,32 @@ def test_the_upright_size_is_that_of_the_decoded_picture(kind: str) -> None:
         assert upright_size(content.getvalue()) == open_image(content.getvalue()).size
     with pytest.raises(ValueError, match="not an image"):
         upright_size(b"nothing of the kind")
+
+
+def test_labels_are_in_the_batch_beside_captions_and_without(tmp_path: Path) -> None:
+    samples = [replace(s, label=i * i) for i, s in enumerate(make_samples(4))]
+    bare = [replace(sample, captions=()) for sample in samples]
+    for name, written in (("both", samples), ("bare", bare)):
+        loader = make_loader(
+            write_shards(written, tmp_path / name), batch_size=4, tokenize=_lengths
+        )
+        (batch,) = take(loader, 1)
+        assert batch["label"].dtype == torch.int64
+        assert sorted(batch["label"].tolist()) == [0, 1, 4, 9]
+        assert ("text" in batch) == (name == "both")
+
+
+def test_a_batch_in_which_one_label_is_missing_has_none(tmp_path: Path) -> None:
+    first, *others = make_samples(4)
+    samples = [first, *(replace(sample, label=1) for sample in others)]
+    loader = make_loader(write_shards(samples, tmp_path / "mixed"), batch_size=4, tokenize=_lengths)
+    assert take(loader, 1)[0].keys() == {"image", "text"}
+
+
+def test_a_sample_without_caption_and_label_is_named(tmp_path: Path) -> None:
+    samples = [replace(sample, captions=()) for sample in make_samples(2)]
+    loader = make_loader(write_shards(samples, tmp_path / "bare"), batch_size=2)
+    with pytest.raises(
+        ValueError, match=r"photo00\d' of shard .* has no caption and no label; add"
+    ):
+        take(loader, 1)

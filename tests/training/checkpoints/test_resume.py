@@ -1,4 +1,4 @@
-"""A run that was killed continues bit for bit, and damaged checkpoints say what is wrong.
+"""A run that was killed continues bit for bit.
 
 Run: pytest tests/training/checkpoints/test_resume.py
 """
@@ -6,49 +6,32 @@ Run: pytest tests/training/checkpoints/test_resume.py
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from run_folders import read_metrics, resume, same_weights, shard_recipe, start
 from safetensors.torch import load_file
 from toy_batches import ALONE, ToyLoader, toy_recipe
 
-from zoo.training.checkpoints.checkpoint import checkpoints
-from zoo.training.checkpoints.random_state import random_state, set_random_state
+from zoo.training.checkpoints.folders import checkpoints
+from zoo.training.checkpoints.random_state import random_state, seed_new_rank, set_random_state
+from zoo.training.checkpoints.same_recipe import CONTINUING_FIELDS, EXACT_FIELDS
 from zoo.training.loop import train
-from zoo.training.metrics.metrics_file import MetricsFile
 from zoo.training.metrics.progress import Progress
 from zoo.training.recipes.recipe import Recipe
 from zoo.training.run import build_model
 
-HELPERS = Path(__file__).parent.parent.parent / "helpers"
-# Losses and everything else that is not a speed must agree exactly.
-SPEEDS = ("samples_per_second", "data_wait_fraction")
-
 
 class Killed(Exception):
     """Stands for a signal that ends the process."""
-
-
-def killed_recipe(output: Path) -> Recipe:
-    return toy_recipe(
-        output,
-        task="reinforced",
-        distillation_weight=0.5,
-        samples_seen=160,
-        channels_last=True,
-    )
 
 
 def run(recipe: Recipe, *, resume: bool = False, stop_after: int | None = None) -> None:
@@ -66,32 +49,14 @@ def run(recipe: Recipe, *, resume: bool = False, stop_after: int | None = None) 
     )
 
 
-def read_metrics(output: Path) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in SPEEDS} for line in lines]
-
-
-def start_process(output: Path) -> subprocess.Popen[bytes]:
-    """Train in a process of its own; it resumes if it can."""
-    program = "import sys, test_resume; test_resume.main(sys.argv[1])"
-    paths = [str(HELPERS), str(Path(__file__).parent), *filter(None, sys.path)]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, "-c", program, str(output)], env=environment)
-
-
-def main(output: str) -> None:
-    torch.set_num_threads(1)
-    run(killed_recipe(Path(output)), resume=True)
-
-
-def kill_after_step(process: subprocess.Popen[bytes], output: Path, step: int) -> None:
+def kill_after_step(process: BaseProcess, output: Path, step: int) -> None:
     metrics = output / "metrics.jsonl"
     deadline = time.monotonic() + 120
     while not (metrics.exists() and metrics.read_bytes().count(b"\n") >= step):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+        assert process.is_alive() and time.monotonic() < deadline
+        time.sleep(0.001)
+    process.kill()
+    process.join()
 
 
 @pytest.fixture
@@ -119,22 +84,21 @@ def copied_run(saved_run: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.usefixtures("one_thread")
 def test_a_run_killed_half_way_equals_an_undisturbed_one(tmp_path: Path) -> None:
-    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    process = start_process(killed)
-    run(killed_recipe(undisturbed))
-    kill_after_step(process, killed, step=10)  # between two checkpoints
-    interrupted = (killed / "metrics.jsonl").read_bytes().count(b"\n")
-    assert 10 <= interrupted < 20, "the run was not killed half-way"
-    assert not (killed / "weights.safetensors").exists()
-    assert start_process(killed).wait() == 0
-    metrics = read_metrics(undisturbed)
-    assert [line["step"] for line in metrics] == list(range(1, 21))
-    assert read_metrics(killed) == metrics
-    weights, expected = (
-        load_file(output / "weights.safetensors") for output in (killed, undisturbed)
+    recipe = shard_recipe(
+        tmp_path / "shards", tmp_path / "undisturbed", samples_seen=160, channels_last=True
     )
-    assert weights.keys() == expected.keys()
-    assert all(torch.equal(weights[key], expected[key]) for key in expected)
+    killed = replace(recipe, output=tmp_path / "killed")
+    process = start(killed)
+    resume(recipe)
+    kill_after_step(process, killed.output, step=10)  # between two checkpoints
+    interrupted = (killed.output / "metrics.jsonl").read_bytes().count(b"\n")
+    assert 10 <= interrupted < 20, "the run was not killed half-way"
+    assert not (killed.output / "weights.safetensors").exists()
+    resume(killed)
+    metrics = read_metrics(recipe.output)
+    assert [line["step"] for line in metrics] == list(range(1, 21))
+    assert read_metrics(killed.output) == metrics
+    assert same_weights(killed.output, recipe.output)
 
 
 @pytest.mark.parametrize("stop_after", [2, 5, 10])
@@ -165,59 +129,30 @@ def test_resuming_a_finished_run_changes_nothing(copied_run: Path) -> None:
     assert all(torch.equal(weights[key], again[key]) for key in weights)
 
 
-def test_half_written_checkpoints_are_ignored_and_cleared(copied_run: Path) -> None:
-    half = copied_run / ".unfinished-step-00000016"
-    half.mkdir()
-    (half / "model.safetensors").write_bytes(b"half")
-    run(toy_recipe(copied_run), resume=True)
-    assert not half.exists()
-
-
-@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json"])
-@pytest.mark.parametrize("damage", ["truncated", "missing", "foreign"])
-def test_a_damaged_checkpoint_names_the_file(copied_run: Path, name: str, damage: str) -> None:
-    path = checkpoints(copied_run)[-1] / name
-    content = path.read_bytes()
-    if damage == "missing":
-        path.unlink()
-    else:
-        path.write_bytes(content[: len(content) // 2] if damage == "truncated" else b'{"a": 1}')
-    with pytest.raises(ValueError, match=rf"{name}' is not a whole part of a training checkpoint"):
-        run(toy_recipe(copied_run), resume=True)
-
-
-def test_a_checkpoint_of_another_model_is_refused(copied_run: Path) -> None:
-    path = checkpoints(copied_run)[-1] / "model.safetensors"
-    path.write_bytes((path.parent / "optimizer.safetensors").read_bytes())
-    with pytest.raises(ValueError, match="holds another model than mobileclip-tiny"):
-        run(toy_recipe(copied_run), resume=True)
-
-
 def test_a_recipe_that_leads_elsewhere_is_refused(copied_run: Path) -> None:
     recipe = replace(toy_recipe(copied_run), learning_rate=0.5)
     with pytest.raises(ValueError, match=r"learning_rate=0\.001, this run has learning_rate=0\.5"):
         run(recipe, resume=True)
 
 
-def test_intervals_may_change_when_a_run_resumes(copied_run: Path) -> None:
-    run(toy_recipe(copied_run, log_every=2, checkpoint_every=3, workers=1), resume=True)
+def test_fields_that_keep_every_bit_may_change_when_a_run_resumes(
+    saved_run: Path, tmp_path: Path
+) -> None:
+    recipe = toy_recipe(tmp_path)
+    with pytest.raises(Killed):
+        run(recipe, stop_after=5)
+    changes = {"cache_folder": Path("elsewhere"), "workers": 1, "checkpoint_every": 3}
+    assert changes.keys() | {"output", "log_every", "wandb_project"} == set(EXACT_FIELDS)
+    run(replace(recipe, **changes), resume=True)
+    assert read_metrics(tmp_path) == read_metrics(saved_run)
 
 
-def test_metrics_lose_later_steps_and_a_torn_line(tmp_path: Path) -> None:
-    metrics = MetricsFile(tmp_path / "metrics.jsonl")
-    for step in range(1, 5):
-        metrics.append({"step": step, "loss": 0.5})
-    with metrics.path.open("a") as file:
-        file.write('{"step": 5, "lo')
-    metrics.keep_until(3)
-    assert [json.loads(line)["step"] for line in metrics.path.read_text().splitlines()] == [1, 2, 3]
-
-
-def test_a_metrics_file_of_something_else_is_refused(tmp_path: Path) -> None:
-    metrics = MetricsFile(tmp_path / "metrics.jsonl")
-    metrics.path.write_text("epoch,loss\n1,2\n")
-    with pytest.raises(ValueError, match=r"metrics\.jsonl' has a line that is not a step"):
-        metrics.keep_until(3)
+def test_fields_of_how_a_step_is_computed_may_change_when_a_run_resumes(copied_run: Path) -> None:
+    shutil.rmtree(checkpoints(copied_run)[-1])
+    changes = {"accumulation": 2, "activation_checkpointing": True, "channels_last": True}
+    assert changes.keys() <= set(CONTINUING_FIELDS)
+    run(toy_recipe(copied_run, log_every=2, **changes), resume=True)
+    assert [line["step"] for line in read_metrics(copied_run)] == [*range(1, 9), 10, 12]
 
 
 def test_random_states_survive_json() -> None:
@@ -229,3 +164,12 @@ def test_random_states_survive_json() -> None:
     expected = draw()
     set_random_state(state)
     assert draw() == expected
+
+
+def test_a_new_rank_draws_its_own_numbers_which_the_seed_decides() -> None:
+    def draw(seed: int, rank: int, step: int) -> tuple[float, float, float]:
+        seed_new_rank(seed, rank, step)
+        return random.random(), float(np.random.standard_normal()), torch.rand(()).item()
+
+    assert draw(0, 1, 8) == draw(0, 1, 8)
+    assert len({draw(0, 1, 8), draw(0, 2, 8), draw(0, 1, 9), draw(1, 1, 8)}) == 4

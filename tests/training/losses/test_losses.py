@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from feature_pairs import random_features
 from torch import Tensor
-from torch.nn import functional as F
 
 from zoo.training.losses.contrastive import contrastive_loss
 from zoo.training.losses.distillation import TeacherPair, distillation_loss
@@ -31,11 +31,6 @@ def teacher_pairs(images: Tensor, texts: Tensor, scales: Iterable[float]) -> lis
     """Two teachers stored side by side: six columns each."""
     columns = zip(images.split(6, dim=1), texts.split(6, dim=1), scales, strict=True)
     return [TeacherPair(image, text, scale) for image, text, scale in columns]
-
-
-def random_features(*shape: int, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return F.normalize(torch.randn(*shape, generator=generator, dtype=torch.float64), dim=-1)
 
 
 def softmax_rows(logits: np.ndarray) -> np.ndarray:

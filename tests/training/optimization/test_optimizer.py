@@ -6,13 +6,15 @@ Run: pytest tests/training/optimization/test_optimizer.py
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
+from toy_batches import toy_recipe
 
 from zoo.models.load import load_model
 from zoo.training.optimization.optimizer import build_optimizer, parameter_groups
-from zoo.training.optimization.schedule import learning_rate_at
+from zoo.training.optimization.schedule import learning_rate_at, set_learning_rate
 
 
 def test_only_matrices_and_kernels_decay() -> None:
@@ -33,10 +35,13 @@ def test_only_matrices_and_kernels_decay() -> None:
     assert names["image_encoder.stem.0.conv_kxk.0.conv.weight"] == "decayed"
 
 
-def test_decay_is_applied_to_its_group_alone_and_frozen_parameters_are_left_out() -> None:
+def test_decay_is_applied_to_its_group_alone_and_frozen_parameters_are_left_out(
+    tmp_path: Path,
+) -> None:
     model = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 3))
     model[1].requires_grad_(False)
-    optimizer = build_optimizer(model, 0.1, weight_decay=0.5, betas=(0.9, 0.95))
+    recipe = toy_recipe(tmp_path, learning_rate=0.1, weight_decay=0.5)
+    optimizer = build_optimizer(model, recipe)
     before = [parameter.clone() for parameter in model.parameters()]
     for parameter in model[0].parameters():
         parameter.grad = torch.zeros_like(parameter)
@@ -44,6 +49,40 @@ def test_decay_is_applied_to_its_group_alone_and_frozen_parameters_are_left_out(
     weight, *others = [p / b for p, b in zip(model.parameters(), before, strict=True)]
     assert torch.allclose(weight, torch.tensor(0.95))  # 1 - rate · decay
     assert all(torch.equal(ratio, torch.ones_like(ratio)) for ratio in others)
+
+
+def test_every_group_moves_at_its_own_share_of_the_rate(tmp_path: Path) -> None:
+    model = torch.nn.Linear(3, 3)
+    optimizer = build_optimizer(model, toy_recipe(tmp_path, weight_decay=0), {"bias": 0.25})
+    set_learning_rate(optimizer, 0.1)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    moved = {name: (before[name] - p.detach()).mean() for name, p in model.named_parameters()}
+    assert moved["weight"] == pytest.approx(0.1, rel=1e-4)
+    assert moved["bias"] == pytest.approx(0.025, rel=1e-4)
+
+
+def test_moments_are_loaded_in_the_order_of_their_weights(tmp_path: Path) -> None:
+    """Files hold them contiguous; the fused kernel would pair them with other weights."""
+
+    def stepped(*, reload: bool) -> torch.Tensor:
+        torch.manual_seed(0)
+        model = torch.nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+        optimizer = build_optimizer(model, toy_recipe(tmp_path))
+        for _ in range(3):
+            model.zero_grad()
+            model(torch.randn(2, 3, 5, 5)).square().sum().backward()
+            optimizer.step()
+            if reload:
+                saved = optimizer.state_dict()
+                for moments in saved["state"].values():
+                    moments |= {key: value.contiguous() for key, value in moments.items()}
+                optimizer.load_state_dict(saved)
+        return model.weight.detach()
+
+    assert torch.equal(stepped(reload=True), stepped(reload=False))
 
 
 @pytest.mark.parametrize(
@@ -60,6 +99,15 @@ def test_decay_is_applied_to_its_group_alone_and_frozen_parameters_are_left_out(
 def test_schedule_values(step: int, expected: float) -> None:
     rate = learning_rate_at(step, steps=16, warmup_steps=4, peak=3.0)
     assert rate == pytest.approx(3.0 * expected, rel=1e-12)
+
+
+def test_the_cosine_ends_at_the_lowest_rate() -> None:
+    rates = [
+        learning_rate_at(step, steps=1000, warmup_steps=0, peak=1.0, lowest=0.2)
+        for step in range(1000)
+    ]
+    assert rates[0] == 1.0 and rates == sorted(rates, reverse=True)
+    assert 0.2 < rates[-1] < 0.2001
 
 
 def test_a_schedule_without_warm_up_starts_at_the_peak() -> None:
