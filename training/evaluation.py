@@ -10,6 +10,7 @@ import torch
 
 from zoo.models.checkpoint import save_weights
 from zoo.models.image_text_model import ImageTextModel
+from zoo.training.checkpoints.tensors import HostCopies, own_tensors
 from zoo.training.checkpoints.train_state import TrainState
 from zoo.training.fine_tuning.lora import merged_for_saving
 from zoo.training.parallel.whole_model import WholeModel
@@ -34,13 +35,17 @@ def evaluate_now(
 
 
 def write_weights(state: TrainState, whole_model: WholeModel) -> Path:
-    """Write weights.safetensors, and weights.ema.safetensors where there is an average.
+    """Write weights.safetensors, weights.ema.safetensors where there is an average, and what the
+    task has beside the model.
 
     Every process calls it; the main one writes. Leaves the model in eval mode and returns the first
     file.
     """
     state.task.eval()
     path = state.recipe.output / "weights.safetensors"
+    own = HostCopies().take(own_tensors(state), keep=state.world.is_main)
+    if state.world.is_main:
+        state.task.write_own(own, path.parent)
     _write(state, whole_model, path)
     if state.average:
         with _averaged(state):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from zoo.training.recipes.recipe import Precision
+from zoo.training.recipes.choices import Precision
 
 
 def chosen_precision(precision: Precision, device: torch.device) -> Precision:

@@ -13,7 +13,8 @@ from zoo.reinforced_data.loading.data_set import DataSource
 from zoo.reinforced_data.loading.loader import Loader
 from zoo.training.fine_tuning.prepare import prepare_fine_tuning
 from zoo.training.parallel.world import World
-from zoo.training.recipes.recipe import REINFORCED_TASKS, Recipe
+from zoo.training.recipes.choices import REINFORCED_TASKS
+from zoo.training.recipes.recipe import Recipe
 from zoo.training.tasks.coca_model import build_coca
 
 

@@ -147,7 +147,7 @@ def _unknown(arguments: list[str]) -> str:
     name, pair = arguments[0], " ".join(arguments[:2])
     group = [command for command in COMMANDS if command.startswith(f"{name} ")]
     near = (
-        difflib.get_close_matches(pair, group, n=1)
+        difflib.get_close_matches(pair, group if pair != name else [], n=1)
         or group
         or difflib.get_close_matches(name, COMMANDS, n=2)
     )

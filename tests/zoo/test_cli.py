@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,7 +34,9 @@ def test_the_overview_names_every_command_and_what_it_does(
         assert [line.removesuffix(command.summary) != line for line in found] == [True], name
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "train"])
+@pytest.mark.parametrize(
+    "name", [name for name, command in COMMANDS.items() if not command.reads_own_arguments]
+)
 def test_every_command_shows_its_flags(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main([*name.split(), "--help"])
@@ -51,13 +54,20 @@ def test_train_without_a_recipe_lists_the_recipes(
     assert "tiny-reinforced" in output
 
 
+def test_continual_without_a_plan_says_how_it_is_called(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["continual", "--help"]) == 0
+    assert "usage: zoo continual PLAN.json" in capsys.readouterr().out
+
+
 def test_the_help_of_a_recipe_shows_its_fields_with_their_values(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["train", "tiny-plain", "--help"])
     assert stopped.value.code == 0
-    output = capsys.readouterr().out
+    output = " ".join(re.sub("[│─]", " ", capsys.readouterr().out).split())
     assert "--batch-size INT" in output
     assert "(default: runs/tiny-plain)" in output
 

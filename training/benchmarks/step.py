@@ -25,7 +25,8 @@ from zoo.reinforced_data.sidecars.header import TeacherInfo
 from zoo.training.benchmarks.bare_step import BareStep
 from zoo.training.benchmarks.open_clip_step import OpenClipStep
 from zoo.training.precision import chosen_precision
-from zoo.training.recipes.recipe import Precision, Recipe
+from zoo.training.recipes.choices import Precision
+from zoo.training.recipes.recipe import Recipe
 
 PEER = "open_clip"
 _MATRIX = 2048

@@ -10,7 +10,8 @@ from pathlib import Path
 from zoo.training.loop import train
 from zoo.training.parallel.launch import run_in_processes
 from zoo.training.parallel.world import training_world
-from zoo.training.recipes.recipe import Parallel, Recipe
+from zoo.training.recipes.choices import Parallel
+from zoo.training.recipes.recipe import Recipe
 from zoo.training.run import build_loader, build_model
 
 _PARALLEL: tuple[Parallel, ...] = ("ddp", "fsdp")

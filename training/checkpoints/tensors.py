@@ -31,7 +31,7 @@ def state_tensors(state: TrainState) -> dict[str, Tensors]:
     """
     files = {
         MODEL: state.model.state_dict(),
-        TASK: _task_tensors(state),
+        TASK: own_tensors(state),
         OPTIMIZER: _optimizer_tensors(state),
         AVERAGE: {} if state.average is None else state.average.state_dict(),
     }
@@ -90,7 +90,8 @@ def restore_tensors(state: TrainState, files: Mapping[str, Tensors], folder: Pat
     _restore_optimizer(state, files[OPTIMIZER], folder / OPTIMIZER)
 
 
-def _task_tensors(state: TrainState) -> Tensors:
+def own_tensors(state: TrainState) -> Tensors:
+    """Return the live tensors of the task that are not the model's."""
     tensors = state.task.state_dict()
     return {key: value for key, value in tensors.items() if not key.startswith(_MODEL_PREFIX)}
 

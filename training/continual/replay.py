@@ -27,7 +27,8 @@ from zoo.reinforced_data.loading.data_set import DataSet, DataSource
 from zoo.reinforced_data.randomness import keyed_rng
 from zoo.reinforced_data.shards.remote import find_locations, shard_name
 from zoo.training.continual.plan import TimeStep
-from zoo.training.recipes.recipe import REINFORCED_TASKS, Recipe
+from zoo.training.recipes.choices import REINFORCED_TASKS
+from zoo.training.recipes.recipe import Recipe
 
 Method = Literal["sequential", "all", "exp", "equal", "oracle"]
 

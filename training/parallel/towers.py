@@ -17,7 +17,8 @@ from zoo.training.parallel.blocks import blocks_of
 from zoo.training.parallel.synchronized_batch_norm import synchronize_batch_norm
 from zoo.training.parallel.world import World
 from zoo.training.precision import towers_autocast
-from zoo.training.recipes.recipe import Precision, Recipe
+from zoo.training.recipes.choices import Precision
+from zoo.training.recipes.recipe import Recipe
 from zoo.training.tasks.task import Batch, Features, Task
 
 

@@ -5,35 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from zoo.models.class_names import DEFAULT_TEMPLATES
 from zoo.reinforced_data.augmentation.policy import AugmentationPolicy
 from zoo.reinforced_data.loading.views import Pixels
 from zoo.training.fine_tuning.settings import FineTuning
-
-TaskName = Literal[
-    "contrastive",
-    "reinforced",
-    "sigmoid",
-    "captioning",
-    "gated",
-    "prefix",
-    "task-distillation",
-    "feature-distillation",
-    "classification-head",
-    "classification",
-]
-REINFORCED_TASKS: tuple[TaskName, ...] = (
-    "reinforced",
-    "gated",
-    "prefix",
-    "task-distillation",
-    "feature-distillation",
-)
-"""Tasks that learn from what sidecars store."""
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
-Parallel = Literal["ddp", "fsdp"]
+from zoo.training.recipes.checks import check_recipe
+from zoo.training.recipes.choices import Parallel, Precision, TaskName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,58 +116,7 @@ class Recipe:
     """Which parameters are trained, and how fast those far from the output; None trains all."""
 
     def __post_init__(self) -> None:
-        _check_choice("task", self.task, get_args(TaskName))
-        _check_choice("precision", self.precision, get_args(Precision))
-        _check_choice("parallel", self.parallel, get_args(Parallel))
-        for name in ("batch_size", "accumulation", "checkpoint_every", "log_every"):
-            _check(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
-        for name in ("weight_decay", "workers", "warmup_samples"):
-            _check(name, getattr(self, name), getattr(self, name) >= 0, "0 or more")
-        _check("learning_rate", self.learning_rate, _is_positive(self.learning_rate), "above 0")
-        lowest, peak = self.min_learning_rate, self.learning_rate
-        _check("min_learning_rate", lowest, 0 <= lowest <= peak, "between 0 and learning_rate")
-        decay = self.ema_decay
-        _check("ema_decay", decay, decay is None or 0 < decay < 1, "between 0 and 1, or None")
-        parts = self.batch_size % self.accumulation == 0
-        _check("accumulation", self.accumulation, parts, f"a divisor of {self.batch_size}")
-        enough = self.samples_seen >= self.batch_size
-        _check("samples_seen", self.samples_seen, enough, f"a batch ({self.batch_size}) or more")
-        longest = (self.steps - 1) * self.batch_size
-        fits = self.warmup_samples <= longest
-        _check("warmup_samples", self.warmup_samples, fits, f"at most {longest} in so short a run")
-        between = all(0 <= beta < 1 for beta in self.betas)
-        _check("betas", self.betas, between, "two numbers in [0, 1)")
-        clips = self.clip_norm is None or _is_positive(self.clip_norm)
-        _check("clip_norm", self.clip_norm, clips, "above 0, or None")
-        weight = self.distillation_weight
-        _check("distillation_weight", weight, 0 <= weight <= 1, "between 0 and 1")
-        _check_choice("pixels", self.pixels, get_args(Pixels))
-        temperature = self.distillation_temperature
-        _check("distillation_temperature", temperature, _is_positive(temperature), "above 0")
-        needs_head = self.task in ("task-distillation", "classification-head")
-        _check("head", self.head, (self.head is not None) == needs_head, _FILE_FOR_A_HEAD)
-        names_teacher = self.teacher is None or self.task == "feature-distillation"
-        _check("teacher", self.teacher, names_teacher, "left out of any but feature-distillation")
-        self._check_data()
-
-    def _check_data(self) -> None:
-        """Raise for fields that the task would not heed, and for values that cannot be."""
-        if self.task not in REINFORCED_TASKS:
-            for name in ("sidecars", "published_set", "synthetic_ratio"):
-                value = getattr(self, name)
-                _check(name, value, value is None, f"left out of the {self.task} task")
-        ratio = self.synthetic_ratio
-        _check("synthetic_ratio", ratio, ratio is None or 0 <= ratio <= 1, "between 0 and 1")
-        classifies = self.task == "classification" or self.classes is None
-        _check("classes", self.classes, classifies, "left out of any but classification")
-        if self.task == "captioning":
-            _check("channels_last", self.channels_last, not self.channels_last, "False for a CoCa")
-            _check("init", self.init, self.init != "published", "a file or None for a CoCa")
-            whole = self.fine_tuning is None
-            _check("fine_tuning", self.fine_tuning, whole, "None for a CoCa")
-        if self.task in ("gated", "prefix"):
-            both = f"None for the {self.task} task, which needs both captions"
-            _check("synthetic_ratio", ratio, ratio is None, both)
+        check_recipe(self)  # pyright: ignore[reportArgumentType]  # the folder and its link
 
     @property
     def steps(self) -> int:
@@ -199,19 +127,3 @@ class Recipe:
     def warmup_steps(self) -> int:
         """Number of steps with a rising learning rate."""
         return math.ceil(self.warmup_samples / self.batch_size)
-
-
-_FILE_FOR_A_HEAD = "a file for task-distillation and classification-head, None for other tasks"
-
-
-def _check(name: str, value: object, holds: bool, allowed: str) -> None:
-    if not holds:
-        raise ValueError(f"Recipe field {name} is {value}, but it must be {allowed}.")
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    _check(name, value, value in choices, f"one of {', '.join(choices)}")
-
-
-def _is_positive(value: float) -> bool:
-    return 0 < value < math.inf

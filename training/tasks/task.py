@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -67,6 +68,13 @@ class Task(nn.Module):
     def after_step(self) -> None:
         """Bring parameters back into their permitted range after the optimizer has moved them."""
         self.model.logit_scale.clamp_(max=math.log(MAX_LOGIT_SCALE))
+
+    def write_own(self, tensors: Mapping[str, Tensor], folder: Path) -> None:
+        """Write to the run folder what inference needs and the model's weights do not hold.
+
+        `tensors` are the task's own, whole, by their names in its state dict. There is nothing to
+        write unless a task says so.
+        """
 
     def gauges(self) -> dict[str, float]:
         """Return figures worth logging that are not losses: the multiplier of the similarities."""

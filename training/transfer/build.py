@@ -8,7 +8,8 @@ from torch.distributed import ProcessGroup
 
 from zoo.models.image_text_model import ImageTextModel
 from zoo.reinforced_data.sidecars.header import TeacherInfo
-from zoo.training.recipes.recipe import Recipe, TaskName
+from zoo.training.recipes.choices import TaskName
+from zoo.training.recipes.recipe import Recipe
 from zoo.training.transfer.classification_head import ClassificationHead
 from zoo.training.transfer.distillation import FeatureDistillation, TaskDistillation
 from zoo.training.transfer.head import LinearHead, load_head

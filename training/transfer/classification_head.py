@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 from torch import Tensor
 from torch.distributed import ProcessGroup
 from torch.nn import functional as F
 
 from zoo.models.image_text_model import ImageTextModel
 from zoo.training.tasks.task import Batch, Features
-from zoo.training.transfer.head import LinearHead
+from zoo.training.transfer.head import LinearHead, write_trained_head
 from zoo.training.transfer.image_task import ImageTask, device_of
 
 
@@ -37,6 +40,10 @@ class ClassificationHead(ImageTask):
                 f"A label is {lowest if lowest < 0 else highest}, but the head has "
                 f"{self.head.classes} classes, counted from 0; fit it on all of them."
             )
+
+    def write_own(self, tensors: Mapping[str, Tensor], folder: Path) -> None:
+        """Write the head, head.safetensors."""
+        write_trained_head(tensors, folder, of=self.model.card.name)
 
     def forward(self, batch: Batch) -> Features:
         return {"logits": self.head(self.image_features(batch))}

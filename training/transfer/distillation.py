@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
@@ -10,7 +13,7 @@ from torch.nn import functional as F
 from zoo.models.image_text_model import ImageTextModel
 from zoo.reinforced_data.engine.frozen import frozen
 from zoo.training.tasks.task import Batch, Features
-from zoo.training.transfer.head import LinearHead
+from zoo.training.transfer.head import LinearHead, write_trained_head
 from zoo.training.transfer.image_task import ImageTask, device_of
 
 
@@ -40,6 +43,10 @@ class TaskDistillation(ImageTask):
         )
         self.teacher_head = frozen(teacher_head).to(device)
         self.temperature = temperature
+
+    def write_own(self, tensors: Mapping[str, Tensor], folder: Path) -> None:
+        """Write the student's head, head.safetensors."""
+        write_trained_head(tensors, folder, of=self.model.card.name)
 
     def forward(self, batch: Batch) -> Features:
         return {"logits": self.head(self.image_features(batch))}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -13,6 +14,8 @@ from zoo.reinforced_data.sidecars.tensor_file import TensorFile, write_tensors
 
 FORMAT = "zoo-linear-head"
 FORMAT_VERSION = "1"
+TRAINED_HEAD = "head.safetensors"
+"""Name of a trained head in the run folder."""
 
 
 class LinearHead(nn.Module):
@@ -62,6 +65,15 @@ def save_head(head: LinearHead, path: Path) -> None:
     tensors = {name: value.detach().cpu().numpy() for name, value in head.state_dict().items()}
     header = {"format": FORMAT, "format_version": FORMAT_VERSION}
     write_tensors(path, tensors, header | {"of": head.of, "pretrained": head.pretrained})
+
+
+def write_trained_head(tensors: Mapping[str, Tensor], folder: Path, *, of: str) -> None:
+    """Write TRAINED_HEAD from the tensors of a task that has a `head`; for `Task.write_own`."""
+    weight, bias = tensors["head.weight"], tensors["head.bias"]
+    classes, features = weight.shape
+    head = LinearHead(features, classes, of=of)
+    head.load_state_dict({"weight": weight, "bias": bias})
+    save_head(head, folder / TRAINED_HEAD)
 
 
 def load_head(path: Path) -> LinearHead:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors.torch import load_file
 
 from zoo.models.card import ModelCard
 from zoo.reinforced_data.curation.pool import OnProgress, Pool, find_sidecars, no_progress
@@ -17,14 +16,13 @@ from zoo.reinforced_data.curation.retrieve import retrieve
 from zoo.reinforced_data.curation.subset import write_subset
 from zoo.reinforced_data.engine.teachers import load_teacher
 from zoo.reinforced_data.shards.find import find_shards
-from zoo.training.checkpoints.folders import checkpoints
 from zoo.training.loop import train
 from zoo.training.metrics.progress import Progress
 from zoo.training.parallel.world import World
 from zoo.training.recipes.recipe import Recipe
 from zoo.training.run import build_loader, build_model
 from zoo.training.transfer.fit_head import check_labels, fit_head
-from zoo.training.transfer.head import LinearHead, load_head, save_head
+from zoo.training.transfer.head import TRAINED_HEAD, LinearHead, load_head, save_head
 from zoo.training.transfer.labelled import (
     choose_labels,
     encode_labelled,
@@ -101,15 +99,13 @@ def retrieve_transfer_set(
 def run_training(
     recipe: Recipe, *, world: World, on_progress: Callable[[Progress], None] | None = None
 ) -> Trained:
-    """Train a recipe of a transfer, from its latest checkpoint on; its head is written beside."""
+    """Train a recipe of a transfer, from its latest checkpoint on."""
     weights = recipe.output / "weights.safetensors"
-    head = recipe.output / "head.safetensors" if recipe.task != "feature-distillation" else None
-    if not (head or weights).exists():
+    head = recipe.output / TRAINED_HEAD if recipe.task != "feature-distillation" else None
+    if not weights.exists():
         model = build_model(recipe, world.device)
         loader = build_loader(recipe, model)
         train(recipe, model=model, loader=loader, world=world, resume=True, on_progress=on_progress)
-        if head is not None:
-            save_head(_trained_head(recipe.output, model.card), head)
     return Trained(weights, head)
 
 
@@ -117,12 +113,3 @@ def empty_head(card: ModelCard, classes: int, output: Path) -> None:
     """Write a head of zeros on the features of the zoo model `card`."""
     if not output.exists():
         save_head(LinearHead(card.embed_dim, classes, of=card.name), output)
-
-
-def _trained_head(run: Path, card: ModelCard) -> LinearHead:
-    """Take the head from the last checkpoint of a finished run, which holds all that it trained."""
-    tensors = load_file(checkpoints(run)[-1] / "task.safetensors")
-    classes, features = tensors["head.weight"].shape
-    head = LinearHead(features, classes, of=card.name)
-    head.load_state_dict({name: tensors[f"head.{name}"] for name in ("weight", "bias")})
-    return head

@@ -90,8 +90,8 @@ TUNED_RUN = -1
 """Of a kind's runs, the one that the learning rate is chosen with: the longest."""
 FULL = Budget(
     teacher_samples=320_000,
-    plain_samples=(64_000, 128_000),
-    reinforced_samples=(3_200, 6_400, 12_800, 25_600),
+    plain_samples=(32_000, 64_000),
+    reinforced_samples=(3_200, 6_400, 12_800),
     pictures=2_500,
     seeds=3,
     learning_rates=(1e-3, 3e-3),

@@ -14,7 +14,7 @@ from zoo.eval.results import append_result, result_record
 from zoo.models.load import load_model
 from zoo.training.benchmarks.profile import profile_step
 from zoo.training.benchmarks.step import StepReport, StepRow, StepSetting, measure_step, zoo_step
-from zoo.training.recipes.recipe import Precision
+from zoo.training.recipes.choices import Precision
 
 _QUICK_ROUNDS = 5
 _QUICK_BATCH_SIZE = 16

@@ -20,8 +20,6 @@ from tiny_shards import make_samples
 from zoo.reinforced_data.shards.write import write_shards
 from zoo.training.parallel.launch import run_in_processes
 
-pytestmark = pytest.mark.slow
-
 STEPS = 6
 # Adam turns what rounding leaves of a gradient of 0 into whole steps: at a low rate, small ones.
 COMMON: dict[str, Any] = {
@@ -102,6 +100,7 @@ def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_an_error_ends_all_processes_with_one_sentence(tmp_path: Path) -> None:
     write_shards(make_samples(), tmp_path / "shards", samples_per_shard=6)
     (shard := tmp_path / "shards" / "00001.tar").write_bytes(shard.read_bytes()[:700])
@@ -113,6 +112,7 @@ def test_an_error_ends_all_processes_with_one_sentence(tmp_path: Path) -> None:
     assert sum(line.startswith("zoo: ") for line in done.stderr.splitlines()) == 1, done.stderr
 
 
+@pytest.mark.slow
 def test_a_batch_that_the_processes_cannot_share_is_one_sentence(tmp_path: Path) -> None:
     write_shards(make_samples(), tmp_path / "shards", samples_per_shard=6)
     flags = ["--data", str(tmp_path / "shards"), "--output", str(tmp_path / "run")]
