@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import random
 import shutil
@@ -25,9 +24,6 @@ from zoo.training.loop import train
 from zoo.training.parallel.world import training_world
 from zoo.training.recipes.recipe import Recipe
 from zoo.training.run import build_loader, build_model
-
-# What may differ between two runs that are otherwise equal.
-SPEEDS = ("samples_per_second", "data_wait_fraction", "elapsed_seconds")
 
 Shown = dict[str, list[list[int]]]
 """By run: the token ids that this process has shown the model, a batch at a time, flattened."""
@@ -103,12 +99,6 @@ def kill_and_resume(recipe: Recipe, kills: int, rng: random.Random) -> int:
         died += process.exitcode != 0
     resume(recipe)
     return died
-
-
-def read_metrics(output: Path) -> list[dict[str, Any]]:
-    """Return the lines of metrics.jsonl without what a clock decides."""
-    lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in SPEEDS} for line in lines]
 
 
 def same_weights(first: Path, second: Path) -> bool:

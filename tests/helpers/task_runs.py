@@ -1,7 +1,4 @@
-"""Short runs of a task on toy batches, whole and interrupted.
-
-Used by .venv/bin/pytest tests/training/tasks
-"""
+"""Short runs, whole and interrupted, and what their metrics say."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ Run: pytest tests/training/test_run.py
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,40 +13,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from task_runs import Interrupted, read_metrics, run
 from tiny_shards import make_samples, random_teacher
-from toy_batches import ALONE, losses_of, toy_recipe
+from toy_batches import losses_of, toy_recipe
 
 from zoo.reinforced_data.augmentation.policy import AugmentationPolicy
 from zoo.reinforced_data.curation.subset import write_subset
 from zoo.reinforced_data.engine.captioners.retrieval import RetrievalCaptioner
 from zoo.reinforced_data.engine.reinforce import reinforce
 from zoo.reinforced_data.shards.write import write_shards
-from zoo.training.loop import train
-from zoo.training.metrics.progress import Progress
-from zoo.training.recipes.recipe import Recipe
 from zoo.training.run import build_loader, build_model
 from zoo.training.tasks.reinforced import ReinforcedTask
-
-SPEEDS = ("samples_per_second", "data_wait_fraction", "elapsed_seconds")
-
-
-class Stopped(Exception):
-    """Stands for a signal that ends the process."""
-
-
-def run(recipe: Recipe, *, resume: bool = False, stop_after: int | None = None) -> None:
-    def stop(progress: Progress) -> None:
-        if progress.step == stop_after:
-            raise Stopped
-
-    model = build_model(recipe)
-    loader = build_loader(recipe, model)
-    train(recipe, model=model, loader=loader, world=ALONE, resume=resume, on_progress=stop)
-
-
-def read_metrics(output: Path) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in SPEEDS} for line in lines]
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +45,7 @@ def test_a_run_on_shards_resumes_exactly_in_the_middle_of_a_pass(
     recipe = toy_recipe(tmp_path / "whole", checkpoint_every=3, **changes)
     run(recipe)
     parts = replace(recipe, output=tmp_path / "parts")
-    with pytest.raises(Stopped):
+    with pytest.raises(Interrupted):
         run(parts, stop_after=5)  # two batches a pass, checkpoint after the third
     run(replace(parts, workers=1), resume=True)
     assert read_metrics(tmp_path / "parts") == read_metrics(tmp_path / "whole")

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from run_folders import kill_and_resume, read_metrics, resume, same_weights, shard_recipe
+from run_folders import kill_and_resume, resume, same_weights, shard_recipe
+from task_runs import read_metrics
 
 from zoo.training.checkpoints.folders import checkpoints
 

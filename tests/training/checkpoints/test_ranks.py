@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_folders import Shown, gone_back, read_metrics, run_all, same_weights, shard_recipe
+from run_folders import Shown, gone_back, run_all, same_weights, shard_recipe
 from safetensors.torch import load_file
+from task_runs import read_metrics
 
 from zoo.training.checkpoints.folders import checkpoints
 from zoo.training.parallel.launch import run_in_processes

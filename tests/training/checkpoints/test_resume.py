@@ -9,7 +9,6 @@ import json
 import random
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -17,36 +16,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from run_folders import read_metrics, resume, same_weights, shard_recipe, start
+from run_folders import resume, same_weights, shard_recipe, start
 from safetensors.torch import load_file
-from toy_batches import ALONE, ToyLoader, toy_recipe
+from task_runs import Interrupted, read_metrics, run
+from toy_batches import toy_recipe
 
 from zoo.training.checkpoints.folders import checkpoints
 from zoo.training.checkpoints.random_state import random_state, seed_new_rank, set_random_state
 from zoo.training.checkpoints.same_recipe import CONTINUING_FIELDS, EXACT_FIELDS
-from zoo.training.loop import train
-from zoo.training.metrics.progress import Progress
-from zoo.training.recipes.recipe import Recipe
-from zoo.training.run import build_model
-
-
-class Killed(Exception):
-    """Stands for a signal that ends the process."""
-
-
-def run(recipe: Recipe, *, resume: bool = False, stop_after: int | None = None) -> None:
-    def stop(progress: Progress) -> None:
-        if progress.step == stop_after:
-            raise Killed
-
-    train(
-        recipe,
-        model=build_model(recipe),
-        loader=ToyLoader(recipe),
-        world=ALONE,
-        resume=resume,
-        on_progress=stop,
-    )
 
 
 def kill_after_step(process: BaseProcess, output: Path, step: int) -> None:
@@ -57,15 +34,6 @@ def kill_after_step(process: BaseProcess, output: Path, step: int) -> None:
         time.sleep(0.001)
     process.kill()
     process.join()
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Sums depend on how many threads share them."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +74,7 @@ def test_a_run_stopped_before_or_after_a_checkpoint_loses_no_step(
     stop_after: int, saved_run: Path, tmp_path: Path
 ) -> None:
     recipe = toy_recipe(tmp_path)
-    with pytest.raises(Killed):
+    with pytest.raises(Interrupted):
         run(recipe, stop_after=stop_after)
     run(recipe, resume=True)
     assert read_metrics(tmp_path) == read_metrics(saved_run)
@@ -139,7 +107,7 @@ def test_fields_that_keep_every_bit_may_change_when_a_run_resumes(
     saved_run: Path, tmp_path: Path
 ) -> None:
     recipe = toy_recipe(tmp_path)
-    with pytest.raises(Killed):
+    with pytest.raises(Interrupted):
         run(recipe, stop_after=5)
     changes = {"cache_folder": Path("elsewhere"), "workers": 1, "checkpoint_every": 3}
     assert changes.keys() | {"output", "log_every", "wandb_project"} == set(EXACT_FIELDS)

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +27,11 @@ HELPERS = Path(__file__).parent.parent.parent / "helpers"
 UPDATES = 4
 ASKED: dict[str, Any] = {"method": "exp", "patching": 0.75}
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 class Stopped(Exception):
     """Stands for a signal that ends the process."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Sums depend on how many threads share them."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

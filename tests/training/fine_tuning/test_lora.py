@@ -6,7 +6,6 @@ Run: pytest tests/training/fine_tuning/test_lora.py
 from __future__ import annotations
 
 import copy
-import json
 import shutil
 import sys
 from pathlib import Path
@@ -14,8 +13,9 @@ from typing import Any
 
 import pytest
 import torch
+from task_runs import Interrupted, read_metrics, run
 from torch import Tensor
-from toy_batches import ALONE, ToyLoader, toy_recipe
+from toy_batches import toy_recipe
 
 from zoo.models.card import ModelCard
 from zoo.models.checkpoint import read_checkpoint
@@ -26,13 +26,12 @@ from zoo.models.registry import get_card
 from zoo.training.fine_tuning.lora import merged_for_saving
 from zoo.training.fine_tuning.prepare import learning_rate_scales, prepare_fine_tuning
 from zoo.training.fine_tuning.settings import FineTuning
-from zoo.training.loop import train
+from zoo.training.recipes.recipe import Recipe
 from zoo.training.run import build_model
 
 pytest.importorskip("peft")
 
 LORA = FineTuning(train="lora", lora_rank=4)
-SPEEDS = ("samples_per_second", "data_wait_fraction", "elapsed_seconds")
 
 
 def adapted(fine_tuning: FineTuning = LORA) -> ImageTextModel:
@@ -58,32 +57,14 @@ def features(model: ImageTextModel) -> dict[str, Tensor]:
         return {"image": model.encode_image(images), "text": model.encode_text(tokens)}
 
 
-def run(output: Path, *, resume: bool = False, stop_after: int | None = None) -> None:
-    recipe = toy_recipe(output, samples_seen=48, checkpoint_every=2, fine_tuning=LORA)
-
-    def stop(progress: Any) -> None:
-        if progress.step == stop_after:
-            raise KeyboardInterrupt
-
-    train(
-        recipe,
-        model=build_model(recipe),
-        loader=ToyLoader(recipe),
-        world=ALONE,
-        resume=resume,
-        on_progress=stop,
-    )
-
-
-def losses(output: Path) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in SPEEDS} for line in lines]
+def recipe_in(output: Path) -> Recipe:
+    return toy_recipe(output, samples_seen=48, checkpoint_every=2, fine_tuning=LORA)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("lora") / "run"
-    run(output)
+    run(recipe_in(output))
     return output
 
 
@@ -162,10 +143,10 @@ def test_a_run_writes_ordinary_weights_of_which_only_adapted_layers_moved(finish
 
 def test_a_stopped_run_resumes_bit_for_bit(finished: Path, tmp_path: Path) -> None:
     output = tmp_path / "run"
-    with pytest.raises(KeyboardInterrupt):
-        run(output, stop_after=3)
-    run(output, resume=True)
-    assert losses(output) == losses(finished)
+    with pytest.raises(Interrupted):
+        run(recipe_in(output), stop_after=3)
+    run(recipe_in(output), resume=True)
+    assert read_metrics(output) == read_metrics(finished)
     names = ("weights.safetensors", "step-00000006/model.safetensors")
     for name in names:
         first, second = (read_checkpoint(folder / name).state for folder in (output, finished))

@@ -28,12 +28,6 @@ SHORT: dict[str, Any] = {"samples_seen": 64, "checkpoint_every": 3, "learning_ra
 
 
 @pytest.fixture(scope="module")
-def model() -> ImageTextModel:
-    torch.manual_seed(0)
-    return load_model("mobileclip-tiny", weights=None, reparameterize=False)
-
-
-@pytest.fixture(scope="module")
 def batch() -> dict[str, Tensor]:
     return {key: value for key, value in toy_batch(seed=0, size=6).items() if "_" not in key}
 

@@ -15,7 +15,6 @@ from torch.nn import functional as F
 from toy_batches import ToyLoader, losses_of, toy_batch, toy_recipe
 
 from zoo.models.image_text_model import ImageTextModel
-from zoo.models.load import load_model
 from zoo.training.losses.contrastive import contrastive_loss
 from zoo.training.losses.distillation import TeacherPair, distillation_loss
 from zoo.training.tasks.build import build_task
@@ -23,12 +22,6 @@ from zoo.training.tasks.contrastive import ContrastiveTask
 from zoo.training.tasks.reinforced import ReinforcedTask
 
 SCALES = {"one": 30.0, "two": 20.0}
-
-
-@pytest.fixture(scope="module")
-def model() -> ImageTextModel:
-    torch.manual_seed(0)
-    return load_model("mobileclip-tiny", weights=None, reparameterize=False)
 
 
 @pytest.fixture(scope="module")
