@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import timm
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from zoo.models.mobileclip.image_encoder import SubsampledPointwise, build_image_encoder
 from zoo.models.registry import get_card
 
-SMALL = {"layers": (1, 1, 1, 1), "embed_dims": (8, 16, 32, 64)}
+SMALL: dict[str, Any] = {"layers": (1, 1, 1, 1), "embed_dims": (8, 16, 32, 64)}
 
 
 def seeded(build: Callable[[], nn.Module]) -> nn.Module:

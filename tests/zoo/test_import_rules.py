@@ -29,14 +29,17 @@ HEAVY = {
     "gradio",
     "matplotlib",
     "open_clip",
+    "peft",
     "ray",
     "rich",
     "simplejpeg",
+    "tensorboard",
     "timm",
     "torchvision",
     "transformers",
     "tyro",
     "webdataset",
+    "wandb",
 }
 
 
