@@ -10,18 +10,21 @@ from zoo.commands.bench_efficiency import compare_runs
 PLAIN = [(100, 0.1), (200, 0.3), (300, 0.2), (400, 0.3)]
 
 
-def test_the_plain_run_counts_until_it_first_had_its_final_accuracy() -> None:
+def test_the_samples_of_both_kinds_of_runs_are_compared_at_the_longest_plain_one_s_accuracy() -> (
+    None
+):
     row = compare_runs(0, PLAIN, [(100, 0.2), (200, 0.4), (300, 0.5)])
     assert (row.plain_accuracy, row.reinforced_accuracy) == (0.3, 0.5)
-    assert (row.plain_samples, row.reinforced_samples) == (200, 150)
-    assert row.ratio == 200 / 150
+    assert (row.plain_samples, row.plain_first_samples) == (400, 200)
+    assert row.reinforced_samples == 150
+    assert (row.ratio, row.ratio_to_first) == (400 / 150, 200 / 150)
 
 
 def test_an_accuracy_that_is_never_reached_is_no_gain() -> None:
     row = compare_runs(0, PLAIN, [(100, 0.1), (200, 0.2)])
     assert row.reinforced_samples is None
-    assert row.ratio == 0
+    assert (row.ratio, row.ratio_to_first) == (0, 0)
 
 
-def test_a_run_that_begins_above_it_gets_no_more_than_its_first_evaluation() -> None:
-    assert compare_runs(0, PLAIN, [(100, 0.9)]).ratio == 2
+def test_a_shortest_run_that_is_better_already_counts_with_all_its_samples() -> None:
+    assert compare_runs(0, PLAIN, [(100, 0.9)]).ratio == 4

@@ -44,15 +44,25 @@ class EfficiencyRow:
     reinforced_accuracy: float
     """At the end of the longest reinforced run."""
     plain_samples: float
+    """Of the longest plain run."""
+    plain_first_samples: float
     """Of the shortest plain run with that accuracy, read between two runs."""
     reinforced_samples: float | None
     """Of the shortest reinforced run with it; None where none has it."""
 
     @property
     def ratio(self) -> float:
-        """Samples of plain to those of reinforced training; 0 where that never got there."""
+        """Samples of the longest plain run to those of reinforced training with its accuracy; 0
+        where that never got there."""
         reached = self.reinforced_samples
         return 0.0 if reached is None else self.plain_samples / reached
+
+    @property
+    def ratio_to_first(self) -> float:
+        """The same for the shortest plain run that is as good: lower where plain training has
+        stopped gaining before its end."""
+        reached = self.reinforced_samples
+        return 0.0 if reached is None else self.plain_first_samples / reached
 
 
 def compare_runs(seed: int, plain: Curve, reinforced: Curve) -> EfficiencyRow:
@@ -60,14 +70,15 @@ def compare_runs(seed: int, plain: Curve, reinforced: Curve) -> EfficiencyRow:
 
     Where the shortest reinforced run is good enough already, the ratio is a lower bound.
     """
-    final = plain[-1][1]
-    plain_samples = samples_to_reach(plain, final)
-    assert plain_samples is not None
+    samples, final = plain[-1]
+    first = samples_to_reach(plain, final)
+    assert first is not None
     return EfficiencyRow(
         seed=seed,
         plain_accuracy=final,
         reinforced_accuracy=reinforced[-1][1],
-        plain_samples=plain_samples,
+        plain_samples=samples,
+        plain_first_samples=first,
         reinforced_samples=samples_to_reach(reinforced, final),
     )
 
@@ -250,13 +261,14 @@ def _show(
     ratio = statistics.median(row.ratio for row in rows)
     metrics = {
         "sample_ratio": ratio,
+        "sample_ratio_to_first": statistics.median(row.ratio_to_first for row in rows),
         "plain_acc1": statistics.mean(row.plain_accuracy for row in rows),
         "reinforced_acc1": statistics.mean(row.reinforced_accuracy for row in rows),
     }
     protocol = asdict(budget) | {
         "caption_noise": CAPTION_NOISE,
         "learning_rate_chosen": rates,
-        "by_seed": [asdict(row) | {"ratio": row.ratio} for row in rows],
+        "by_seed": [asdict(row) for row in rows],
     }
     append_result(
         results,
@@ -267,6 +279,7 @@ def _show(
             metrics=metrics,
             units={
                 "sample_ratio": "ratio",
+                "sample_ratio_to_first": "ratio",
                 "plain_acc1": "fraction",
                 "reinforced_acc1": "fraction",
             },
@@ -278,7 +291,16 @@ def _show(
     say(f"median ratio {ratio:.1f}; curves: zoo report {paths.folder / 'runs'}/*")
 
 
-_COLUMNS = ("seed", "plain", "reinforced", "samples, plain", "samples, reinforced", "ratio")
+_COLUMNS = (
+    "seed",
+    "plain",
+    "reinforced",
+    "samples, plain",
+    "first as good",
+    "samples, reinforced",
+    "ratio",
+    "to the first",
+)
 
 
 def _cells(row: EfficiencyRow) -> list[str]:
@@ -288,6 +310,8 @@ def _cells(row: EfficiencyRow) -> list[str]:
         f"{row.plain_accuracy:.1%}",
         f"{row.reinforced_accuracy:.1%}",
         f"{row.plain_samples:,.0f}",
+        f"{row.plain_first_samples:,.0f}",
         "never" if reached is None else f"{reached:,.0f}",
         f"{row.ratio:.1f}",
+        f"{row.ratio_to_first:.1f}",
     ]
