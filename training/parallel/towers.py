@@ -107,11 +107,24 @@ def _wrapped(task: Task, recipe: Recipe, world: World, whole: set[nn.Parameter])
 def _divided(task: Task, world: World, whole: set[nn.Parameter]) -> nn.Module:
     # Blocks end in transposed views, and nothing changes those in place.
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
+    _make_contiguous(task.model.image_encoder)
     mesh = init_device_mesh(world.device.type, (world.size,))
     for block in blocks_of(task):
         fully_shard(block, mesh=mesh, ignored_params=whole)
     fully_shard(task, mesh=mesh, ignored_params=whole)
     return task
+
+
+def _make_contiguous(image_encoder: nn.Module) -> None:
+    """FSDP2 divides contiguous weights only: let the pictures bring the order channels_last."""
+    if all(parameter.is_contiguous() for parameter in image_encoder.parameters()):
+        return
+    image_encoder.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
+    image_encoder.register_forward_pre_hook(_in_channels_last)
+
+
+def _in_channels_last(_: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+    return inputs[0].contiguous(memory_format=torch.channels_last)
 
 
 def _copied(task: Task, world: World) -> nn.Module:

@@ -14,7 +14,7 @@ def tiny_continual() -> Recipe:
 
     Reproduces: one step of continual training (TiC-CLIP, arXiv 2310.16226), small.
     Command: zoo train tiny-continual --data SHARDS; all steps, every method: zoo bench continual
-    Cost: 120 steps of 128 samples a time step, about 40 seconds on two cores.
+    Cost: 120 steps of 128 samples a time step; the demo makes about 3 a second on two cores.
     Expect: 18 % top-1 of 64 classes on scenes of the first step's colours (one run).
     """
     return replace(

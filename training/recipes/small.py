@@ -96,8 +96,8 @@ def cifar10() -> Recipe:
 
     Reproduces: nothing published; it is the teacher of `zoo bench efficiency`.
     Command: zoo train cifar10 --data cifar10/train --classes cifar10/classnames.txt
-    Cost: 2,500 steps of 128 samples, about 12 minutes on two cores.
-    Expect: see BENCHMARKS.md, learning efficiency.
+    Cost: 2,500 steps of 128 samples, about 10 minutes on two cores.
+    Expect: 64 % top-1 on the validation pictures (one run, BENCHMARKS.md).
     """
     return Recipe(
         model="mobileclip-tiny",
@@ -121,8 +121,8 @@ def cifar10_plain() -> Recipe:
 
     Reproduces: plain CLIP training (arXiv 2103.00020), small.
     Command: zoo train cifar10-plain --data SHARDS (those that `zoo bench efficiency` writes)
-    Cost: 500 steps of 128 samples, about 3 minutes on two cores.
-    Expect: see BENCHMARKS.md, learning efficiency.
+    Cost: 500 steps of 128 samples, 2 to 3 minutes on two cores.
+    Expect: 17 to 21 % top-1 (3 seeds, BENCHMARKS.md).
     """
     return replace(
         cifar10(),
@@ -142,6 +142,6 @@ def cifar10_reinforced() -> Recipe:
     Reproduces: multi-modal reinforced training (arXiv 2311.17049, section 4), small.
     Command: zoo train cifar10-reinforced --data SHARDS (those of `zoo bench efficiency`)
     Cost: 500 steps of 128 samples, about 4 minutes on two cores.
-    Expect: see BENCHMARKS.md, learning efficiency.
+    Expect: 26 % top-1 with --samples-seen 12800 (3 seeds, BENCHMARKS.md); all of it was not run.
     """
     return replace(cifar10_plain(), task="reinforced", output=Path("runs/cifar10-reinforced"))

@@ -34,7 +34,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "fsdp": SYNCHRONIZED | {"ema_decay": 0.5, "parallel": "fsdp", "activation_checkpointing": True},
 }
 IN_PARTS: dict[str, dict[str, Any]] = {
-    f"{name} in parts": COMMON | {"samples_seen": 8, "accumulation": 2, "parallel": name}
+    f"{name} in parts": COMMON
+    | {"samples_seen": 8, "accumulation": 2, "channels_last": True, "parallel": name}
     for name in ("ddp", "fsdp")
 }
 
