@@ -121,5 +121,5 @@ def test_the_names_are_read_beside_the_shards_or_from_a_file(tmp_path: Path) -> 
 
 
 def test_names_of_classes_are_for_classification_alone(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"field classes is .*left out of any but classification"):
+    with pytest.raises(ValueError, match=r"field classes is .*left out of the contrastive task"):
         toy_recipe(tmp_path, classes=tmp_path / "names.txt")
