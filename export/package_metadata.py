@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
-from zoo.models.card import ModelCard
+from zoo.models.card import ImageTextCard
 from zoo.models.image_text_model import ImageTextModel
 
 AUTHOR = "zoo"
@@ -41,7 +41,7 @@ def describe_package(package: Any, model: ImageTextModel, tower: str, weights_sh
         package.user_defined_metadata[f"zoo.{name}"] = str(value)
 
 
-def _licence(card: ModelCard) -> str:
+def _licence(card: ImageTextCard) -> str:
     code = f"Code: {CODE_LICENCE}."
     if card.weights is None:
         return (

@@ -8,12 +8,12 @@ from typing import Literal
 
 import torch
 
-from zoo.models.card import ModelCard, Naming
+from zoo.models.card import ImageTextCard, Naming
 from zoo.models.checkpoint import Checkpoint, StateDict, detect_naming
+from zoo.models.image_encoder import resize_image_encoder
 from zoo.models.image_text_model import ImageTextModel
 from zoo.models.key_table import KeyTable
 from zoo.models.mobileclip.build import build_model
-from zoo.models.mobileclip.image_encoder import resize_image_encoder
 from zoo.models.mobileclip.keys import APPLE_MCI, APPLE_VIT, OPEN_CLIP
 from zoo.models.reparameterize import fold_norms_and_scales, merge_branches
 
@@ -21,7 +21,7 @@ Form = Literal["train-time", "merged", "folded"]
 """`merged` is what the original and timm call reparameterized; `folded` is ours, with less left."""
 
 
-def assemble(card: ModelCard, checkpoint: Checkpoint) -> tuple[ImageTextModel, Form]:
+def assemble(card: ImageTextCard, checkpoint: Checkpoint) -> tuple[ImageTextModel, Form]:
     """Return the model of `card` holding the checkpoint's weights, in the form they have.
 
     The weights keep their dtype. Raises ValueError when keys or shapes do not fit.
@@ -67,7 +67,7 @@ def export_state(model: ImageTextModel, naming: Naming) -> StateDict:
     return dict(entry for entry in entries.values() if entry is not None)
 
 
-def _check_claims(card: ModelCard, checkpoint: Checkpoint) -> None:
+def _check_claims(card: ImageTextCard, checkpoint: Checkpoint) -> None:
     """What the file says of itself must agree with the model asked for."""
     if checkpoint.written_for not in (None, card.name):
         raise ValueError(
@@ -83,7 +83,7 @@ def _check_claims(card: ModelCard, checkpoint: Checkpoint) -> None:
         )
 
 
-def _table(card: ModelCard, naming: Naming) -> KeyTable:
+def _table(card: ImageTextCard, naming: Naming) -> KeyTable:
     if naming == "open_clip":
         return OPEN_CLIP
     if card.image.timm_name.startswith("vit_"):
@@ -91,7 +91,7 @@ def _table(card: ModelCard, naming: Naming) -> KeyTable:
     return APPLE_MCI
 
 
-def _import_state(card: ModelCard, checkpoint: Checkpoint, naming: Naming) -> StateDict:
+def _import_state(card: ImageTextCard, checkpoint: Checkpoint, naming: Naming) -> StateDict:
     if naming == "zoo":
         return dict(checkpoint.state)
     table = _table(card, naming)
@@ -105,21 +105,21 @@ def _import_state(card: ModelCard, checkpoint: Checkpoint, naming: Naming) -> St
     return state
 
 
-def _head(card: ModelCard) -> str:
+def _head(card: ImageTextCard) -> str:
     return "image_encoder.head" if card.image.timm_name.startswith("vit_") else _FASTVIT_HEAD
 
 
 _FASTVIT_HEAD = "image_encoder.head.fc"
 
 
-def _add_zero_head_bias(card: ModelCard, state: StateDict) -> None:
+def _add_zero_head_bias(card: ImageTextCard, state: StateDict) -> None:
     # timm's projection has a bias, Apple's has none.
     weight = state.get(f"{_head(card)}.weight")
     if weight is not None:
         state[f"{_head(card)}.bias"] = weight.new_zeros(weight.shape[0])
 
 
-def _drop_zero_head_bias(card: ModelCard, state: StateDict) -> None:
+def _drop_zero_head_bias(card: ImageTextCard, state: StateDict) -> None:
     if state.pop(f"{_head(card)}.bias").count_nonzero():
         raise ValueError(
             f"The image projection of this {card.name} has a bias, which Apple's naming cannot "
@@ -128,7 +128,7 @@ def _drop_zero_head_bias(card: ModelCard, state: StateDict) -> None:
 
 
 def _fit(
-    card: ModelCard, state: StateDict, image_size: int, source: str
+    card: ImageTextCard, state: StateDict, image_size: int, source: str
 ) -> tuple[ImageTextModel, Form]:
     """Return the skeleton, without values, whose keys and shapes are those of `state`."""
     given = {key: value.shape for key, value in state.items()}
@@ -141,7 +141,7 @@ def _fit(
     raise ValueError(f"{source} does not fit {card.name}: {'; '.join(min(problems, key=len))}.")
 
 
-def _skeletons(card: ModelCard, image_size: int) -> Iterator[tuple[Form, ImageTextModel]]:
+def _skeletons(card: ImageTextCard, image_size: int) -> Iterator[tuple[Form, ImageTextModel]]:
     with torch.device("meta"):
         model = build_model(card)
         resize_image_encoder(model.image_encoder, image_size)

@@ -9,7 +9,9 @@ from typing import Any, Literal
 from zoo.models.preprocess import Preprocessing
 
 TextBlock = Literal["attention", "repmixer"]
-Naming = Literal["zoo", "open_clip", "apple"]
+Naming = Literal["zoo", "open_clip", "apple", "transformers"]
+Stage = Literal[2, 3]
+"""Of FastVLM's training: visual instruction tuning (2), and more of it (3)."""
 
 CLIP_VOCABULARY_SIZE = 49408
 """Size of CLIP's byte-pair vocabulary; the end-of-text token is its last entry, 49407."""
@@ -40,6 +42,21 @@ class TextEncoderConfig:
     """Whether a token sees only the tokens before it."""
     context_length: int = 77
     vocab_size: int = CLIP_VOCABULARY_SIZE
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageModelConfig:
+    """Architecture of a causal language model: one of transformers' and its numbers."""
+
+    model_type: str
+    """As transformers names it, e.g. `qwen2`."""
+    numbers: Mapping[str, Any]
+    """Fields of its configuration."""
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the token embeddings."""
+        return self.numbers["hidden_size"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,19 +99,30 @@ class PublishedResults:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PublishedVisionLanguageResults:
+    """Figures of the authors, never ours."""
+
+    source: str
+    """Where the figures were read."""
+    stage: Stage
+    """Which of the published weights they belong to."""
+    accuracy: Mapping[str, float]
+    """Per cent, by the benchmark's name."""
+    ttft_ms: float
+    """Vision encoder on an M1 Max's neural engine + prefill of the visual tokens on its GPU."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """A model of the registry: its architecture, preprocessing, weights and published results."""
+    """A model of the registry: what every family states of its models."""
 
     name: str
     family: str
     paper: str
     summary: str
-    embed_dim: int
     image: ImageEncoderConfig
-    text: TextEncoderConfig
     preprocessing: Preprocessing
     weights: PublishedWeights | None = None
-    results: PublishedResults | None = None
     aliases: tuple[str, ...] = ()
     """Further spellings, already in the form of `zoo.models.registry.canonical`."""
 
@@ -102,6 +130,15 @@ class ModelCard:
     def image_size(self) -> int:
         """Side of the square input image, in pixels."""
         return self.preprocessing.image_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageTextCard(ModelCard):
+    """A model of two towers that meet in one embedding space."""
+
+    embed_dim: int
+    text: TextEncoderConfig
+    results: PublishedResults | None = None
 
     @property
     def context_length(self) -> int:
@@ -112,3 +149,27 @@ class ModelCard:
     def vocab_size(self) -> int:
         """Number of entries of the token embedding."""
         return self.text.vocab_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisionTowerCard(ModelCard):
+    """An image tower alone."""
+
+    feature_dim: int
+    """Width of a visual token."""
+    embed_dim: int
+    """Width of the CLIP embedding, in files that hold its head."""
+    stride: int
+    """Side in pixels of the square that a visual token stands for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisionLanguageCard(ModelCard):
+    """An image tower whose tokens, projected, are read by a causal language model."""
+
+    feature_dim: int
+    """Width of a visual token before the projector."""
+    stride: int
+    """Side in pixels of the square that a visual token stands for."""
+    language: LanguageModelConfig
+    results: tuple[PublishedVisionLanguageResults, ...] = ()

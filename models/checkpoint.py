@@ -20,7 +20,7 @@ from zoo.models.card import Naming
 from zoo.models.preprocess import Interpolation, Preprocessing
 
 if TYPE_CHECKING:
-    from zoo.models.image_text_model import ImageTextModel
+    from zoo.models.trainable import TrainableModel
 
 StateDict = dict[str, Tensor]
 
@@ -81,7 +81,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     return Checkpoint(source=str(path), state=_read_torch(path))
 
 
-def save_weights(model: ImageTextModel, path: str | os.PathLike[str]) -> None:
+def save_weights(model: TrainableModel, path: str | os.PathLike[str]) -> None:
     """Write `model` as safetensors in our naming, whole or not at all.
 
     The header names the model and its preprocessing; `load_model(name, weights=path)` reads it.

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 from zoo.models.assemble import assemble, export_state, require_train_time
-from zoo.models.card import Naming
+from zoo.models.card import ImageTextCard, Naming
 from zoo.models.checkpoint import read_checkpoint, save_weights, write_state
-from zoo.models.registry import get_card
+from zoo.models.registry import get_card_of
 from zoo.models.reparameterize import merge_branches
 
 
@@ -28,7 +28,7 @@ def convert_weights(
 
     Raises ValueError for weights that do not fit, or a form that cannot be reached from theirs.
     """
-    card = get_card(model)
+    card = get_card_of(ImageTextCard, model)
     converted, form = assemble(card, read_checkpoint(source))
     if not reparameterize:
         require_train_time(form, source)

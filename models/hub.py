@@ -6,6 +6,9 @@ from pathlib import Path
 
 from zoo.models.card import ModelCard
 
+PUBLISHED = "published"
+"""In place of a path: the authors' weights."""
+
 
 def published_weights(card: ModelCard) -> Path:
     """Return the local path of the card's published weights, downloaded once and cached.

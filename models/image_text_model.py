@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.models.card import ModelCard
+from zoo.models.card import ImageTextCard
 from zoo.models.preprocess import ImageSource, Preprocessing
 from zoo.models.reparameterize import fold_norms_and_scales, merge_branches
 from zoo.models.tokenizer import Tokenizer
@@ -27,7 +27,7 @@ class ImageTextModel(nn.Module):
 
     def __init__(
         self,
-        card: ModelCard,
+        card: ImageTextCard,
         image_encoder: nn.Module,
         text_encoder: nn.Module,
         preprocess: Preprocessing,

@@ -7,7 +7,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Interpolation = Literal["bilinear", "bicubic"]
+Aspect = Literal["crop", "pad"]
 ImageSource = str | Path | bytes | Image.Image | Tensor
 
 ZERO_MEAN = (0.0, 0.0, 0.0)
@@ -44,22 +45,30 @@ _RESAMPLING = {
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """Resize the shorter side, crop the centre, scale to [0, 1], normalise.
+    """Make the picture a square, scale to [0, 1], normalise.
 
-    The pixels equal those of torchvision's `Resize(size)`, `CenterCrop(size)`, `ToTensor()`,
-    `Normalize(mean, std)` on an RGB picture, which the originals use
-    (`mobileclip/__init__.py`, open_clip `transform.py`).
+    "crop" resizes the shorter side and crops the centre: the pixels equal those of torchvision's
+    `Resize(size)`, `CenterCrop(size)`, `ToTensor()`, `Normalize(mean, std)` on an RGB picture,
+    which the originals use (`mobileclip/__init__.py`, open_clip `transform.py`). "pad" keeps the
+    whole picture: it fills up the shorter side with the mean colour, half on either side, and
+    resizes the square (`mm_utils.py` of FastVLM).
     """
 
     image_size: int
     mean: tuple[float, float, float] = ZERO_MEAN
     std: tuple[float, float, float] = UNIT_STD
     interpolation: Interpolation = "bilinear"
+    aspect: Aspect = "crop"
+    """How a picture that is no square becomes one."""
 
     def __post_init__(self) -> None:
         if self.interpolation not in _RESAMPLING:
             raise ValueError(
                 f"The interpolation is '{self.interpolation}'; give {' or '.join(_RESAMPLING)}."
+            )
+        if self.aspect not in get_args(Aspect):
+            raise ValueError(
+                f"The aspect is '{self.aspect}'; give {' or '.join(get_args(Aspect))}."
             )
 
     def __call__(self, source: ImageSource) -> Tensor:
@@ -71,8 +80,8 @@ class Preprocessing:
         Raises ValueError for what is not a picture and FileNotFoundError for a missing file.
         """
         if isinstance(source, Tensor):
-            return self.normalize(self._resize_and_crop_tensor(_check_image_tensor(source)))
-        image = self.resize_and_crop(open_image(source))
+            return self.normalize(self._tensor_to_square(_check_image_tensor(source)))
+        image = self.to_square(open_image(source))
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)  # (H, W, 3) -> (3, H, W)
         return self.normalize(pixels)
 
@@ -86,15 +95,19 @@ class Preprocessing:
         std = torch.tensor(self.std, dtype=image.dtype, device=image.device).view(3, 1, 1)
         return (image - mean) / std
 
-    def resize_and_crop(self, image: Image.Image) -> Image.Image:
-        """Return the RGB picture `image`, resized and cropped to image_size x image_size."""
+    def to_square(self, image: Image.Image) -> Image.Image:
+        """Return the RGB picture `image` as image_size x image_size, cropped or padded."""
+        if self.aspect == "pad":
+            image = self._padded(image)
         width, height = self._resized(image.width, image.height)
         if (width, height) != image.size:
             image = image.resize((width, height), _RESAMPLING[self.interpolation])
         left, top = self._crop_offset(width), self._crop_offset(height)
         return image.crop((left, top, left + self.image_size, top + self.image_size))
 
-    def _resize_and_crop_tensor(self, image: Tensor) -> Tensor:
+    def _tensor_to_square(self, image: Tensor) -> Tensor:
+        if self.aspect == "pad":
+            image = self._padded_tensor(image)
         width, height = self._resized(image.shape[2], image.shape[1])
         if (height, width) != image.shape[1:]:
             image = F.interpolate(
@@ -106,6 +119,23 @@ class Preprocessing:
             )[0].clamp(0, 1)
         left, top = self._crop_offset(width), self._crop_offset(height)
         return image[:, top : top + self.image_size, left : left + self.image_size]
+
+    def _padded(self, image: Image.Image) -> Image.Image:
+        if image.width == image.height:
+            return image
+        side = max(image.size)
+        square = Image.new("RGB", (side, side), tuple(int(255 * value) for value in self.mean))
+        square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+        return square
+
+    def _padded_tensor(self, image: Tensor) -> Tensor:
+        height, width = image.shape[1:]
+        side = max(height, width)
+        square = torch.tensor(self.mean, dtype=image.dtype, device=image.device)
+        square = square.view(3, 1, 1).repeat(1, side, side)
+        top, left = (side - height) // 2, (side - width) // 2
+        square[:, top : top + height, left : left + width] = image
+        return square
 
     def _resized(self, width: int, height: int) -> tuple[int, int]:
         """The shorter side becomes image_size, the longer is truncated, as torchvision does."""

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import difflib
 from functools import cache
+from typing import TypeVar
 
-from zoo.models.card import ModelCard
-from zoo.models.mobileclip.cards import CARDS
+from zoo.models.card import ImageTextCard, ModelCard, VisionLanguageCard, VisionTowerCard
+from zoo.models.fastvlm.cards import CARDS as FASTVLM
+from zoo.models.mobileclip.cards import CARDS as MOBILECLIP
+
+Card = TypeVar("Card", bound=ModelCard)
+
+_CARDS: tuple[ModelCard, ...] = (*MOBILECLIP, *FASTVLM)
+_KINDS = {
+    ImageTextCard: ("an image-text model", "mobileclip2-s0"),
+    VisionLanguageCard: ("a vision-language model", "fastvlm-0.5b"),
+    VisionTowerCard: ("an image tower alone", "fastvithd"),
+}
+"""What a kind of card is called, and an example."""
 
 
 def list_models() -> list[ModelCard]:
-    """Return the cards of every model, smallest family first."""
-    return list(CARDS)
+    """Return the cards of every model, family by family, the smallest first."""
+    return list(_CARDS)
 
 
 def get_card(name: str) -> ModelCard:
@@ -28,6 +40,21 @@ def get_card(name: str) -> ModelCard:
     return card
 
 
+def get_card_of(kind: type[Card], name: str) -> Card:
+    """Return the card of `name`, which must be of a kind such as `ImageTextCard`.
+
+    Raises ValueError for an unknown model, and for one of another kind.
+    """
+    card = get_card(name)
+    if not isinstance(card, kind):
+        wanted, example = _KINDS[kind]
+        raise ValueError(
+            f"{card.name} is {_KINDS[type(card)][0]}, but {wanted} is needed here, such as "
+            f"{example}."
+        )
+    return card
+
+
 def canonical(name: str) -> str:
     """Return `name` in lower case with hyphens, without hub prefix and open_clip suffix."""
     name = name.strip().lower().removeprefix("hf-hub:")
@@ -40,11 +67,11 @@ def canonical(name: str) -> str:
 
 @cache
 def _by_name() -> dict[str, ModelCard]:
-    return {key: card for card in CARDS for key in (card.name, *card.aliases)}
+    return {key: card for card in _CARDS for key in (card.name, *card.aliases)}
 
 
 def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(canonical(name), [card.name for card in CARDS], n=3)
+    near = difflib.get_close_matches(canonical(name), [card.name for card in _CARDS], n=3)
     if near:
         return f"Unknown model '{name}'; did you mean {' or '.join(near)}?"
     return f"Unknown model '{name}'; `zoo list` shows every name, e.g. mobileclip2-s0."

@@ -18,13 +18,13 @@ from torch import Tensor
 
 from zoo.training.parallel.towers import Towers
 from zoo.training.running_statistics import running_statistics_kept
-from zoo.training.tasks.task import Batch, Features, Task
+from zoo.training.tasks.task import AnyTask, Batch, Features
 
 Losses = dict[str, Tensor]
 
 
 def add_gradients(
-    task: Task,
+    task: AnyTask,
     towers: Towers,
     batch: Batch,
     *,
@@ -58,7 +58,7 @@ def add_gradients(
 
 
 def _features_alone(
-    task: Task, towers: Towers, pieces: list[dict[str, Tensor]]
+    task: AnyTask, towers: Towers, pieces: list[dict[str, Tensor]]
 ) -> tuple[list[Features], list[list[Tensor]]]:
     """Return the features of every piece, and the random state that each began with."""
     features, random_states = [], []

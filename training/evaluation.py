@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from zoo.models.checkpoint import save_weights
-from zoo.models.image_text_model import ImageTextModel
+from zoo.models.trainable import TrainableModel
 from zoo.training.checkpoints.tensors import HostCopies, own_tensors
 from zoo.training.checkpoints.train_state import TrainState
 from zoo.training.fine_tuning.lora import merged_for_saving
 from zoo.training.parallel.whole_model import WholeModel
 
-Evaluate = Callable[[ImageTextModel, int], Mapping[str, float]]
+Evaluate = Callable[[Any, int], Mapping[str, float]]
 """(model in eval mode, steps done) -> named figures."""
 
 
@@ -70,7 +71,7 @@ def _averaged(state: TrainState) -> Iterator[None]:
 
 
 @contextmanager
-def _for_inference(state: TrainState, whole_model: WholeModel) -> Iterator[ImageTextModel]:
+def _for_inference(state: TrainState, whole_model: WholeModel) -> Iterator[TrainableModel]:
     """The model in eval mode, without gradients; compilation is for the shapes of training."""
     model = whole_model.gather().eval()
     stance = torch.compiler.set_stance("force_eager") if state.recipe.compile else nullcontext()

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from zoo.models.image_text_model import ImageTextModel
+from zoo.models.trainable import TrainableModel
 from zoo.training.checkpoints.folders import starting_point
 from zoo.training.checkpoints.random_state import seed_new_rank
 from zoo.training.checkpoints.restore import restore_checkpoint
@@ -32,7 +32,7 @@ from zoo.training.recipes.recipe import Recipe
 from zoo.training.run import check_shares
 from zoo.training.step import Update, update
 from zoo.training.tasks.build import build_task
-from zoo.training.tasks.task import Task
+from zoo.training.tasks.task import AnyTask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class TrainResult:
 def train(
     recipe: Recipe,
     *,
-    model: ImageTextModel,
+    model: TrainableModel,
     loader: BatchLoader,
     world: World,
     resume: bool = False,
@@ -113,7 +113,7 @@ def train(
     )
 
 
-def _begin(recipe: Recipe, task: Task, loader: BatchLoader, world: World) -> TrainState:
+def _begin(recipe: Recipe, task: AnyTask, loader: BatchLoader, world: World) -> TrainState:
     """The state before the first step."""
     task.train()
     if world.rank > 0:  # else all would drop out the same units of different samples
@@ -130,7 +130,7 @@ def _begin(recipe: Recipe, task: Task, loader: BatchLoader, world: World) -> Tra
     )
 
 
-def _learning_rate_scales(recipe: Recipe, task: Task) -> dict[str, float]:
+def _learning_rate_scales(recipe: Recipe, task: AnyTask) -> dict[str, float]:
     """The factors of the learning rate that fine-tuning asks for, by the task's names."""
     if recipe.fine_tuning is None:
         return {}

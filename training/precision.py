@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import torch
 
+from zoo.models.devices import computes_bfloat16_fast
 from zoo.training.recipes.choices import Precision
 
 
 def chosen_precision(precision: Precision, device: torch.device) -> Precision:
-    """Return what "auto" means on a device: bfloat16 where its units compute it, else float32.
-
-    On a CPU that is AMX; AVX-512's bfloat16 multiplies but leaves the rest of a convolutional
-    tower, which memory binds, to conversions.
-    """
+    """Return what "auto" means on a device: bfloat16 where its units compute it, else float32."""
     if precision != "auto":
         return precision
-    if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    return "bfloat16" if torch.cpu._is_amx_tile_supported() else "float32"
+    return "bfloat16" if computes_bfloat16_fast(device) else "float32"
 
 
 def towers_autocast(precision: Precision, device: torch.device) -> torch.autocast:

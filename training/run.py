@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from zoo.models.image_text_model import ImageTextModel
-from zoo.models.load import load_model
+from zoo.models.mobileclip.load import load_image_text_model
 from zoo.models.tokenizer import Tokenizer
 from zoo.reinforced_data.loading.data_set import DataSource
 from zoo.reinforced_data.loading.loader import Loader
@@ -28,7 +28,9 @@ def build_model(recipe: Recipe, device: str | torch.device | None = None) -> Ima
     torch.manual_seed(recipe.seed)
     if recipe.task == "captioning":
         return build_coca(recipe.model, init=recipe.init, device=device)
-    model = load_model(recipe.model, weights=recipe.init, reparameterize=False, device=device)
+    model = load_image_text_model(
+        recipe.model, weights=recipe.init, reparameterize=False, device=device
+    )
     if recipe.channels_last:
         model.image_encoder.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     if recipe.fine_tuning is not None:

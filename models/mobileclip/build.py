@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from zoo.models.card import ModelCard
+from zoo.models.card import ImageTextCard
+from zoo.models.image_encoder import build_image_encoder
 from zoo.models.image_text_model import ImageTextModel
-from zoo.models.mobileclip.image_encoder import build_image_encoder
 from zoo.models.mobileclip.text_encoder import TextEncoder
 
 
-def build_model(card: ModelCard) -> ImageTextModel:
+def build_model(card: ImageTextCard) -> ImageTextModel:
     """Return the train-time model of `card`, randomly initialised, at the card's image size."""
     return ImageTextModel(
         card,

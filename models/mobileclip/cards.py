@@ -11,7 +11,7 @@ from functools import partial
 
 from zoo.models.card import (
     ImageEncoderConfig,
-    ModelCard,
+    ImageTextCard,
     Naming,
     PublishedResults,
     PublishedWeights,
@@ -113,9 +113,9 @@ def _card(
     file: str,
     naming: Naming,
     aliases: tuple[str, ...] = (),
-) -> ModelCard:
+) -> ImageTextCard:
     paper, training_data = _RELEASES[family]
-    return ModelCard(
+    return ImageTextCard(
         name=f"{family}-{variant}".lower(),
         family=family,
         paper=paper,
@@ -136,7 +136,7 @@ _mobileclip2 = partial(_card, "MobileCLIP2", naming="open_clip")
 _L14_NOTE = "the published 304.3 M image parameters are 303.97 M in timm and open_clip"
 _INFERRED = "the preprocessing is MobileCLIP2's of the same size; only mean and std were published"
 
-_TINY = ModelCard(
+_TINY = ImageTextCard(
     name="mobileclip-tiny",
     family="MobileCLIP",
     paper=_RELEASES["MobileCLIP"][0],
@@ -161,7 +161,7 @@ _TINY = ModelCard(
     preprocessing=_plain(64),
 )
 
-CARDS: tuple[ModelCard, ...] = (
+CARDS: tuple[ImageTextCard, ...] = (
     _TINY,
     _mobileclip(
         "S0",

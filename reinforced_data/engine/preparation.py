@@ -54,7 +54,7 @@ class Preparation:
         if self.resize_mode == "longest":
             return self._fit_into_square(image)
         shortest = Preprocessing(image_size=size, interpolation=self.interpolation)
-        return shortest.resize_and_crop(image)
+        return shortest.to_square(image)
 
     def _fit_into_square(self, image: Image.Image) -> Image.Image:
         size = self.image_size

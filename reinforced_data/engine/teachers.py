@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.models.load import load_model
+from zoo.models.mobileclip.load import load_image_text_model
 from zoo.reinforced_data.engine.fingerprint import fingerprint
 from zoo.reinforced_data.engine.frozen import frozen
 from zoo.reinforced_data.engine.open_clip_models import load_open_clip
@@ -153,8 +153,8 @@ def zoo_teacher(name: str, model: Any, *, pretrained: str) -> Teacher:
 
 def _load_from_zoo(spec: TeacherSpec) -> Teacher:
     if spec.weights is None:
-        return zoo_teacher(spec.name, load_model(spec.model), pretrained="published")
-    model = load_model(spec.model, weights=spec.weights)
+        return zoo_teacher(spec.name, load_image_text_model(spec.model), pretrained="published")
+    model = load_image_text_model(spec.model, weights=spec.weights)
     return zoo_teacher(spec.name, model, pretrained=fingerprint(Path(spec.weights)))
 
 

@@ -14,11 +14,12 @@ from zoo.eval.latency import latency_record, measure_latency
 from zoo.eval.macs import count_macs
 from zoo.eval.memory import peak_activation_bytes
 from zoo.eval.results import append_result
-from zoo.models.card import ModelCard
+from zoo.models.card import ImageTextCard
 from zoo.models.image_text_model import ImageTextModel
 from zoo.models.load import load_model
 from zoo.models.mobileclip.build import build_model
-from zoo.models.registry import get_card, list_models
+from zoo.models.mobileclip.cards import CARDS
+from zoo.models.registry import get_card_of
 
 # Giga multiply-adds, train-time and reparameterized, at the input size of the model: counted on
 # the original implementation; mci0, mci1 and mci2 are printed as 2.4, 4.7 and 7.8 in the paper.
@@ -41,7 +42,7 @@ def tiny() -> ImageTextModel:
     return load_model("mobileclip-tiny", weights=None, reparameterize=False)
 
 
-def without_values(card: ModelCard) -> ImageTextModel:
+def without_values(card: ImageTextCard) -> ImageTextModel:
     """The model on the meta device: counting needs shapes alone."""
     with torch.device("meta"):
         return build_model(card).eval()
@@ -49,7 +50,7 @@ def without_values(card: ModelCard) -> ImageTextModel:
 
 @pytest.mark.parametrize("name", IMAGE_GMACS)
 def test_image_tower_macs_are_the_reference_before_and_after_fusing(name: str) -> None:
-    model = without_values(get_card(name))
+    model = without_values(get_card_of(ImageTextCard, name))
     example = torch.rand(1, 3, model.card.image_size, model.card.image_size, device="meta")
     train_time, fused = IMAGE_GMACS[name]
     assert count_macs(model.image_encoder, example) / 1e9 == pytest.approx(train_time, abs=1e-3)
@@ -59,13 +60,13 @@ def test_image_tower_macs_are_the_reference_before_and_after_fusing(name: str) -
 
 @pytest.mark.parametrize("name", TEXT_GMACS)
 def test_text_tower_macs_are_the_reference(name: str) -> None:
-    model = without_values(get_card(name))
+    model = without_values(get_card_of(ImageTextCard, name))
     text = torch.zeros(1, model.card.context_length, dtype=torch.int64, device="meta")
     assert count_macs(model.text_encoder, text) / 1e9 == pytest.approx(TEXT_GMACS[name], abs=1e-3)
 
 
 def test_image_tower_macs_are_those_published_on_the_card() -> None:
-    cards = [card for card in list_models() if card.results and card.results.image_gmacs]
+    cards = [card for card in CARDS if card.results and card.results.image_gmacs]
     assert len(cards) == 5
     for card in cards:
         assert card.results is not None
@@ -109,7 +110,7 @@ def test_views_and_work_in_place_need_no_activation_memory() -> None:
 
 
 def test_fusing_lowers_the_activations_of_a_stem_with_a_scale_branch() -> None:
-    model = without_values(get_card("mobileclip-s0"))
+    model = without_values(get_card_of(ImageTextCard, "mobileclip-s0"))
     example = torch.rand(1, 3, 256, 256, device="meta")
     fused = model.reparameterize()
     assert peak_activation_bytes(fused.image_encoder, example) < (

@@ -17,10 +17,12 @@ from realistic import make_realistic, relative_error
 from seeded import seeded_array, seeded_image
 from torch import Tensor, nn
 
-from zoo import list_models, load_model
+from zoo import load_model
 from zoo.models.assemble import assemble, export_state
+from zoo.models.card import ImageTextCard
 from zoo.models.checkpoint import Checkpoint
-from zoo.models.registry import get_card
+from zoo.models.mobileclip.cards import CARDS
+from zoo.models.registry import get_card_of
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 TOLERANCE = 1e-5
@@ -82,10 +84,11 @@ def test_a_checkpoint_that_the_original_reparameterized_loads_strictly(
     stem = name.replace("-", "_")
     listing = json.loads((FIXTURES / f"{stem}.json").read_text())
     train_time = Checkpoint(source="train", state=seeded_state(listing["checkpoint"]))
-    model, form = assemble(get_card(name), train_time)
+    model, form = assemble(get_card_of(ImageTextCard, name), train_time)
     assert form == "train-time"
     merged, form = assemble(
-        get_card(name), Checkpoint(source="merged", state=seeded_state(listing["reparameterized"]))
+        get_card_of(ImageTextCard, name),
+        Checkpoint(source="merged", state=seeded_state(listing["reparameterized"])),
     )
     assert form == "merged"
     shapes = {key: list(value.shape) for key, value in export_state(merged, "apple").items()}
@@ -115,7 +118,7 @@ def as_the_original(name: str, peer: Any) -> None:
 
 def weights_as_published(name: str, peer: nn.Module, folder: Path) -> Path:
     """Write the peer's weights under the keys and file name of the authors' release."""
-    card = get_card(name)
+    card = get_card_of(ImageTextCard, name)
     assert card.weights is not None
     state = peer.state_dict()
     if card.weights.naming == "apple":
@@ -157,7 +160,7 @@ def test_every_variant_equals_open_clip_with_the_same_weights(
 
 @pytest.mark.parametrize(("name", "twin"), TWINS.items())
 def test_a_twin_has_the_towers_of_the_variant_that_was_compared(name: str, twin: str) -> None:
-    card, other = get_card(name), get_card(twin)
+    card, other = get_card_of(ImageTextCard, name), get_card_of(ImageTextCard, twin)
     assert (card.image, card.text, card.embed_dim) == (other.image, other.text, other.embed_dim)
     assert card.weights is not None
     assert other.weights is not None
@@ -165,5 +168,5 @@ def test_a_twin_has_the_towers_of_the_variant_that_was_compared(name: str, twin:
 
 
 def test_the_parity_tests_cover_every_published_variant_but_the_one_open_clip_lacks() -> None:
-    published = {card.name for card in list_models() if card.weights is not None}
+    published = {card.name for card in CARDS if card.weights is not None}
     assert published == OPEN_CLIP_NAMES.keys() | TWINS.keys() | {"mobileclip-s0"}

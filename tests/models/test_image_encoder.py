@@ -15,8 +15,9 @@ import torch
 from realistic import relative_error
 from torch import Tensor, nn
 
-from zoo.models.mobileclip.image_encoder import SubsampledPointwise, build_image_encoder
-from zoo.models.registry import get_card
+from zoo.models.card import ImageTextCard
+from zoo.models.image_encoder import SubsampledPointwise, build_image_encoder
+from zoo.models.registry import get_card_of
 
 SMALL: dict[str, Any] = {"layers": (1, 1, 1, 1), "embed_dims": (8, 16, 32, 64)}
 
@@ -36,7 +37,7 @@ def step(tower: nn.Module, pictures: Tensor) -> tuple[Tensor, list[Tensor]]:
 
 @pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
 def test_a_tower_with_a_scale_branch_trains_as_timms(order: torch.memory_format) -> None:
-    config = replace(get_card("mobileclip-s0").image, overrides=SMALL)
+    config = replace(get_card_of(ImageTextCard, "mobileclip-s0").image, overrides=SMALL)
     ours = seeded(lambda: build_image_encoder(config, 16))
     theirs = seeded(lambda: timm.create_model("fastvit_mci0", num_classes=16, **SMALL))
     assert ours.state_dict().keys() == theirs.state_dict().keys()
@@ -52,7 +53,7 @@ def test_a_tower_with_a_scale_branch_trains_as_timms(order: torch.memory_format)
 
 def test_no_strided_pointwise_convolution_is_left_where_memory_would_be_corrupted() -> None:
     with torch.device("meta"):
-        tower = build_image_encoder(get_card("mobileclip-s2").image, 16)
+        tower = build_image_encoder(get_card_of(ImageTextCard, "mobileclip-s2").image, 16)
     convolutions = [part for part in tower.modules() if isinstance(part, nn.Conv2d)]
     assert not [c for c in convolutions if c.kernel_size == (1, 1) and c.stride != (1, 1)]
     assert sum(isinstance(c, SubsampledPointwise) for c in convolutions) == 2

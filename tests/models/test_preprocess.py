@@ -15,12 +15,12 @@ import torch
 from open_clip.transform import image_transform
 from PIL import Image
 
-from zoo import list_models
-from zoo.models.card import ModelCard
+from zoo.models.card import ImageTextCard
+from zoo.models.mobileclip.cards import CARDS as MOBILECLIP
 from zoo.models.preprocess import OPENAI_MEAN, OPENAI_STD, Preprocessing, open_image
 from zoo.models.tokenizer import Tokenizer
 
-CARDS = {card.name: card for card in list_models()}
+CARDS = {card.name: card for card in MOBILECLIP}
 PREPROCESSING = Preprocessing(image_size=32)
 
 
@@ -31,7 +31,7 @@ def noise_image(width: int, height: int) -> Image.Image:
 
 @pytest.mark.parametrize("card", CARDS.values(), ids=CARDS.keys())
 @pytest.mark.parametrize("size", [(301, 207), (97, 411), (256, 256), (333, 224), (61, 60)])
-def test_pixels_equal_open_clips(card: ModelCard, size: tuple[int, int]) -> None:
+def test_pixels_equal_open_clips(card: ImageTextCard, size: tuple[int, int]) -> None:
     preprocessing = card.preprocessing
     reference = image_transform(
         preprocessing.image_size,

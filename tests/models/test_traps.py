@@ -14,10 +14,11 @@ from realistic import make_realistic, relative_error
 from torch import nn
 
 from zoo import load_model
+from zoo.models.card import ImageTextCard
 from zoo.models.checkpoint import save_weights
 from zoo.models.image_text_model import ImageTextModel
 from zoo.models.mobileclip.build import build_model
-from zoo.models.registry import get_card
+from zoo.models.registry import get_card_of
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def test_the_first_stem_convolution_of_b_is_padded_in_the_first_release_only(
     name: str, padding: tuple[int, int], eps: float
 ) -> None:
     with torch.device("meta"):
-        encoder = build_model(get_card(name)).image_encoder
+        encoder = build_model(get_card_of(ImageTextCard, name)).image_encoder
     stem = encoder.get_submodule("patch_embed.backbone.0.conv")
     norm = encoder.get_submodule("blocks.0.norm1")
     assert isinstance(stem, nn.Conv2d)
@@ -50,13 +51,13 @@ def test_the_first_stem_convolution_of_b_is_padded_in_the_first_release_only(
 
 
 def test_mobileclip2_s0_has_the_base_text_tower_whatever_its_readme_says() -> None:
-    results = get_card("mobileclip2-s0").results
+    results = get_card_of(ImageTextCard, "mobileclip2-s0").results
     assert results is not None
     assert (results.text_parameters_millions, results.text_latency_ms) == (63.4, 3.3)
 
 
 def test_mobileclip_s0_builds_whole_with_its_hybrid_text_tower() -> None:
-    blocks = get_card("mobileclip-s0").text.blocks
+    blocks = get_card_of(ImageTextCard, "mobileclip-s0").text.blocks
     assert blocks == ("repmixer", "attention", "attention", "attention", "attention", "repmixer")
 
 

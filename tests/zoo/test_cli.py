@@ -101,7 +101,7 @@ def test_list_shows_every_model_with_the_licence_of_its_weights(
     assert main(["list"]) == 0
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line}
     for card in list_models():
-        licence = card.weights.licence if card.weights else "train it yourself"
+        licence = card.weights.licence if card.weights else "none"
         assert licence in rows[card.name]
 
 

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor
 
-from zoo.models.image_text_model import ImageTextModel
 from zoo.reinforced_data.sidecars.header import TeacherInfo
 from zoo.training.parallel.world import World
 from zoo.training.recipes.recipe import Recipe
-from zoo.training.tasks.task import Task
+from zoo.training.tasks.task import AnyTask
 
 if TYPE_CHECKING:
     from zoo.training.optimization.ema import WeightAverage
@@ -48,7 +47,7 @@ class TrainState:
     """Everything that changes while a run goes on; all of it is saved."""
 
     recipe: Recipe
-    task: Task
+    task: AnyTask
     """The task itself, not what DDP or the compiler wrap around it."""
     optimizer: torch.optim.Optimizer
     loader: BatchLoader
@@ -61,7 +60,7 @@ class TrainState:
     """Optimizer steps done."""
 
     @property
-    def model(self) -> ImageTextModel:
+    def model(self) -> Any:
         """The model that the task trains."""
         return self.task.model
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from torch import Tensor
 
 from zoo.models.assemble import assemble
+from zoo.models.card import ImageTextCard
 from zoo.models.checkpoint import Checkpoint, read_checkpoint, save_weights
-from zoo.models.registry import get_card
+from zoo.models.registry import get_card_of
 
 
 def interpolate_weights(first: Path, second: Path, alpha: float, output: Path) -> None:
@@ -28,8 +29,8 @@ def interpolate_weights(first: Path, second: Path, alpha: float, output: Path) -
         )
     after = read_checkpoint(second)
     name = _model_name(after)
-    model, form = assemble(get_card(name), after)
-    start, start_form = assemble(get_card(name), read_checkpoint(first))
+    model, form = assemble(get_card_of(ImageTextCard, name), after)
+    start, start_form = assemble(get_card_of(ImageTextCard, name), read_checkpoint(first))
     if start_form != form:
         raise ValueError(
             f"'{first}' holds {start_form} weights but '{second}' {form} ones; give both files "

@@ -7,10 +7,13 @@ the model starts as it was.
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, TypeVar
 
 from zoo.models.image_text_model import ImageTextModel
+from zoo.models.trainable import TrainableModel
 from zoo.training.fine_tuning.settings import FineTuning
+
+Trained = TypeVar("Trained", bound=TrainableModel)
 
 # The linear layers of attention and MLP, in timm's naming and in that of our text towers.
 _ATTENTION = r"(?:attn|token_mixer)\.(?:qkv|proj)"
@@ -37,7 +40,7 @@ def add_adapters(model: ImageTextModel, fine_tuning: FineTuning) -> None:
     inject_adapter_in_model(config, model)
 
 
-def merged_for_saving(model: ImageTextModel) -> ImageTextModel:
+def merged_for_saving(model: Trained) -> Trained:
     """Return an ordinary model: W + (alpha / rank) · B·A where `model` has W, A and B.
 
     A model without adapters is returned itself. Otherwise it is a copy, whose keys and shapes are
@@ -52,6 +55,6 @@ def merged_for_saving(model: ImageTextModel) -> ImageTextModel:
     return merged
 
 
-def _adapted_layers(model: ImageTextModel) -> list[tuple[str, Any]]:
+def _adapted_layers(model: TrainableModel) -> list[tuple[str, Any]]:
     """Names and layers of peft's, known by their matrix A: without adapters peft may be missing."""
     return [(name, module) for name, module in model.named_modules() if hasattr(module, "lora_A")]

@@ -19,7 +19,7 @@ from zoo.training.parallel.world import World
 from zoo.training.precision import towers_autocast
 from zoo.training.recipes.choices import Precision
 from zoo.training.recipes.recipe import Recipe
-from zoo.training.tasks.task import Batch, Features, Task
+from zoo.training.tasks.task import AnyTask, Batch, Features
 
 
 class Towers:
@@ -30,7 +30,7 @@ class Towers:
     its parameters become DTensors, except those of no dimension, which FSDP2 does not take.
     """
 
-    def __init__(self, task: Task, recipe: Recipe, world: World) -> None:
+    def __init__(self, task: AnyTask, recipe: Recipe, world: World) -> None:
         """Prepare `task` in place.
 
         Raises ValueError when nothing in it is trainable, and for fields that exclude each other.
@@ -98,13 +98,13 @@ def _check_combination(recipe: Recipe, world: World) -> None:
         )
 
 
-def _wrapped(task: Task, recipe: Recipe, world: World, whole: set[nn.Parameter]) -> nn.Module:
+def _wrapped(task: AnyTask, recipe: Recipe, world: World, whole: set[nn.Parameter]) -> nn.Module:
     if world.size == 1:
         return task
     return _divided(task, world, whole) if recipe.parallel == "fsdp" else _copied(task, world)
 
 
-def _divided(task: Task, world: World, whole: set[nn.Parameter]) -> nn.Module:
+def _divided(task: AnyTask, world: World, whole: set[nn.Parameter]) -> nn.Module:
     # Blocks end in transposed views, and nothing changes those in place.
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     _make_contiguous(task.model.image_encoder)
@@ -127,7 +127,7 @@ def _in_channels_last(_: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
     return inputs[0].contiguous(memory_format=torch.channels_last)
 
 
-def _copied(task: Task, world: World) -> nn.Module:
+def _copied(task: AnyTask, world: World) -> nn.Module:
     # It tells of strides along axes of size 1, which is no difference.
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     with warnings.catch_warnings():

@@ -6,7 +6,7 @@ import copy
 
 from torch.distributed.tensor import DTensor
 
-from zoo.models.image_text_model import ImageTextModel
+from zoo.models.trainable import TrainableModel
 from zoo.training.parallel.world import World
 from zoo.training.recipes.recipe import Recipe
 
@@ -18,13 +18,13 @@ class WholeModel:
     processes at once.
     """
 
-    def __init__(self, model: ImageTextModel, recipe: Recipe, world: World) -> None:
+    def __init__(self, model: TrainableModel, recipe: Recipe, world: World) -> None:
         """Take the model before it is divided."""
         divides = recipe.parallel == "fsdp" and world.size > 1
         self._model = copy.deepcopy(model) if divides and world.is_main else model
         self._trained = model
 
-    def gather(self) -> ImageTextModel:
+    def gather(self) -> TrainableModel:
         """Return the model with the present weights; useful in the main process, called in all."""
         own = self._model.state_dict()
         for name, tensor in self._trained.state_dict().items():

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch.distributed import ProcessGroup
 
-from zoo.models.image_text_model import ImageTextModel
 from zoo.reinforced_data.sidecars.header import TeacherInfo
 from zoo.training.recipes.recipe import Recipe
 from zoo.training.tasks.captioning import CaptioningTask
@@ -17,7 +17,7 @@ from zoo.training.tasks.gated import GatedTask
 from zoo.training.tasks.prefix import PrefixTask
 from zoo.training.tasks.reinforced import ReinforcedTask
 from zoo.training.tasks.sigmoid import SigmoidTask
-from zoo.training.tasks.task import Task
+from zoo.training.tasks.task import AnyTask
 from zoo.training.transfer.build import TRANSFER_TASKS, build_transfer_task
 
 # Tasks of any model that have no settings.
@@ -31,11 +31,11 @@ _PLAIN_TASKS = {
 
 def build_task(
     recipe: Recipe,
-    model: ImageTextModel,
+    model: Any,
     teachers: Mapping[str, TeacherInfo],
     *,
     group: ProcessGroup | None = None,
-) -> Task:
+) -> AnyTask:
     """Return the task of a recipe; `teachers` are those whose embeddings the batches carry."""
     if recipe.task in TRANSFER_TASKS:
         return build_transfer_task(recipe, model, teachers, group=group)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from zoo.training.losses.fused import fused_loss
 from zoo.training.parallel.collectives import total
 from zoo.training.tasks.coca_model import CocaModel
-from zoo.training.tasks.task import Batch, Features, Task
+from zoo.training.tasks.task import Batch, Features, ImageTextTask
 
 CONTRASTIVE_WEIGHT = 1.0
 CAPTION_WEIGHT = 2.0
@@ -19,7 +19,7 @@ _IGNORED = -100
 """No token: what `cross_entropy` passes over."""
 
 
-class CaptioningTask(Task):
+class CaptioningTask(ImageTextTask):
     """CoCa: contrastive training and captioning in one pass (arXiv 2205.01917, section 3.2).
 
     L = λ_con · L_con + λ_cap · L_cap, where L_cap is the mean over all caption tokens of the batch,

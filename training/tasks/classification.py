@@ -19,10 +19,10 @@ from zoo.models.image_text_model import ImageTextModel
 from zoo.reinforced_data.shards.find import find_shards, is_url
 from zoo.training.parallel.collectives import group_size, total
 from zoo.training.recipes.recipe import Recipe
-from zoo.training.tasks.task import Batch, Features, Task
+from zoo.training.tasks.task import Batch, Features, ImageTextTask
 
 
-class ClassificationTask(Task):
+class ClassificationTask(ImageTextTask):
     """Cross-entropy of pictures against the zero-shot classifier of their classes' names.
 
     Contrastive training on captions made of class names takes the other pictures of a class for

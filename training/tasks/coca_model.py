@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from zoo.models.card import (
     CLIP_VOCABULARY_SIZE,
     ImageEncoderConfig,
-    ModelCard,
+    ImageTextCard,
     TextEncoderConfig,
 )
 from zoo.models.checkpoint import read_checkpoint
@@ -32,7 +32,7 @@ class CocaModel(ImageTextModel):
     of tokens and returns logits (B, T, vocabulary).
     """
 
-    def __init__(self, card: ModelCard, coca: Any) -> None:
+    def __init__(self, card: ImageTextCard, coca: Any) -> None:
         nn.Module.__init__(self)  # not the parent's, which would name the parts otherwise
         self.card = card
         self.visual: nn.Module = coca.visual
@@ -118,10 +118,10 @@ def _load(coca: Any, path: Path, name: str) -> None:
         raise ValueError(f"'{path}' does not fit open_clip's {name}: {reason}") from error
 
 
-def _card(name: str, coca: Any) -> ModelCard:
+def _card(name: str, coca: Any) -> ImageTextCard:
     settings = coca.visual.preprocess_cfg
     size = settings["size"]
-    return ModelCard(
+    return ImageTextCard(
         name=name,
         family="CoCa",
         paper="arXiv 2205.01917",

@@ -7,10 +7,10 @@ from torch.distributed import ProcessGroup
 
 from zoo.models.image_text_model import ImageTextModel
 from zoo.training.losses.fused import fused_loss
-from zoo.training.tasks.task import Batch, Features, Task
+from zoo.training.tasks.task import Batch, Features, ImageTextTask
 
 
-class ContrastiveTask(Task):
+class ContrastiveTask(ImageTextTask):
     """Plain CLIP training on pictures and their ground-truth captions."""
 
     def __init__(self, model: ImageTextModel, *, group: ProcessGroup | None = None) -> None:

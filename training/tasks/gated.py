@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from zoo.models.image_text_model import ImageTextModel
 from zoo.training.parallel.collectives import gather_rows, own_rows, total
-from zoo.training.tasks.task import Batch, Features, Task
+from zoo.training.tasks.task import Batch, Features, ImageTextTask
 
 MOMENTUM = 0.99
 """Of the running means (`train.py` of the original)."""
@@ -30,7 +30,7 @@ class Similarities(NamedTuple):
     """Picture and synthetic caption: description consistency."""
 
 
-class GatedTask(Task):
+class GatedTask(ImageTextTask):
     """ALIP: adaptive contrastive training on ground-truth and synthetic captions.
 
     arXiv 2308.08428, and where the paper leaves a choice, `train.py` of its authors. With S the

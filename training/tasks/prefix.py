@@ -8,14 +8,14 @@ from torch.distributed import ProcessGroup
 
 from zoo.models.image_text_model import ImageTextModel
 from zoo.training.losses.fused import fused_loss
-from zoo.training.tasks.task import Batch, Features, Task
+from zoo.training.tasks.task import Batch, Features, ImageTextTask
 
 SYNTHETIC_PREFIX = 187
 """Token that no text contains, in CLIP's vocabulary and in all cut from it: byte 0xFF, of which
 utf-8 makes no use."""
 
 
-class PrefixTask(Task):
+class PrefixTask(ImageTextTask):
     """Prefix conditioning: a learned token tells the text tower whose words it reads.
 
     arXiv 2206.01125 puts a token before every text that names the kind of data it comes from, lets

@@ -11,13 +11,13 @@ from torch.distributed import ProcessGroup
 from zoo.models.image_text_model import ImageTextModel
 from zoo.training.losses.distillation import TeacherPair
 from zoo.training.losses.fused import fused_loss
-from zoo.training.tasks.task import Batch, Features, Task
+from zoo.training.tasks.task import Batch, Features, ImageTextTask
 
 # Batch keys of each kind of caption and of what the teachers say of it.
 _CAPTIONS = (("text", "teacher_text"), ("synthetic_text", "teacher_synthetic"))
 
 
-class ReinforcedTask(Task):
+class ReinforcedTask(ImageTextTask):
     """MobileCLIP's multi-modal reinforced training (arXiv 2311.17049, section 4.1).
 
     pair(I, T) = (1 - λ) · contrastive + λ · distillation, and the loss is the sum, not the mean,

@@ -10,14 +10,14 @@ from torch.distributed import ProcessGroup
 
 from zoo.models.image_text_model import ImageTextModel
 from zoo.training.losses.sigmoid import sigmoid_loss
-from zoo.training.tasks.task import Batch, Features, Task
+from zoo.training.tasks.task import Batch, Features, ImageTextTask
 
 # Each pair begins as the unlikely match that it is among all pairs (arXiv 2303.15343, section 3.2).
 INITIAL_SCALE = 10.0
 INITIAL_BIAS = -10.0
 
 
-class SigmoidTask(Task):
+class SigmoidTask(ImageTextTask):
     """SigLIP: every pair of a picture and a text is a yes-or-no question (arXiv 2303.15343).
 
     L = -1/B Σ_i Σ_j log sigmoid(z_ij (t · x_i y_j + b)), z_ij = 1 where i = j, else -1; the scale t

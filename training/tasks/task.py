@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
 from zoo.models.image_text_model import MAX_LOGIT_SCALE, ImageTextModel
+from zoo.models.trainable import TrainableModel
 
 Batch = Mapping[str, Tensor]
 Features = dict[str, Tensor]
@@ -20,7 +22,10 @@ A tensor (B, …) has row i from sample i, so that the features of two parts of 
 A scalar, such as `logit_scale`, is the same for every part."""
 
 
-class Task(nn.Module):
+Model = TypeVar("Model", bound=TrainableModel)
+
+
+class Task(nn.Module, Generic[Model]):
     """Model + loss + batch keys.
 
     `forward` runs the towers and `losses` compares what they give. They are apart because the
@@ -30,7 +35,7 @@ class Task(nn.Module):
 
     def __init__(
         self,
-        model: ImageTextModel,
+        model: Model,
         batch_keys: tuple[str, ...],
         *,
         group: ProcessGroup | None = None,
@@ -64,10 +69,8 @@ class Task(nn.Module):
         """
         raise NotImplementedError
 
-    @torch.no_grad()
     def after_step(self) -> None:
         """Bring parameters back into their permitted range after the optimizer has moved them."""
-        self.model.logit_scale.clamp_(max=math.log(MAX_LOGIT_SCALE))
 
     def write_own(self, tensors: Mapping[str, Tensor], folder: Path) -> None:
         """Write to the run folder what inference needs and the model's weights do not hold.
@@ -77,7 +80,22 @@ class Task(nn.Module):
         """
 
     def gauges(self) -> dict[str, float]:
-        """Return figures worth logging that are not losses: the multiplier of the similarities."""
+        """Return figures worth logging that are not losses."""
+        return {}
+
+
+AnyTask = Task[Any]
+
+
+class ImageTextTask(Task[ImageTextModel]):
+    """A task of two towers that meet in one embedding space."""
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        self.model.logit_scale.clamp_(max=math.log(MAX_LOGIT_SCALE))
+
+    def gauges(self) -> dict[str, float]:
+        """Return the multiplier of the similarities."""
         return {"logit_scale": self.model.logit_scale.exp().item()}
 
     def encode(self, image: Tensor, **texts: Tensor) -> Features:

@@ -8,10 +8,10 @@ from torch.distributed import ProcessGroup
 
 from zoo.models.image_text_model import ImageTextModel
 from zoo.training.parallel.collectives import group_size, total
-from zoo.training.tasks.task import Batch, Task
+from zoo.training.tasks.task import Batch, ImageTextTask
 
 
-class ImageTask(Task):
+class ImageTask(ImageTextTask):
     """A task of the image tower; the text tower and the logit scale are left as they are."""
 
     def __init__(

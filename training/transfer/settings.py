@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from zoo.models.registry import get_card
+from zoo.models.card import ImageTextCard
+from zoo.models.registry import get_card_of
 from zoo.reinforced_data.augmentation.policy import AugmentationPolicy
 from zoo.reinforced_data.engine.teachers import parse_teacher_spec
 from zoo.training.recipes.recipe import Recipe
@@ -66,7 +67,7 @@ class TransferSettings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value}; give at least 1.")
-        get_card(self.model)
+        get_card_of(ImageTextCard, self.model)
         # Each raises for values that its training could not work with, before any is begun.
         self.task_distillation(Path(), Path())
         self.feature_distillation(Path())

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from zoo.models.card import ModelCard
+from zoo.models.card import ImageTextCard
 from zoo.reinforced_data.curation.pool import OnProgress, Pool, find_sidecars, no_progress
 from zoo.reinforced_data.curation.queries import check_same_teacher
 from zoo.reinforced_data.curation.retrieve import retrieve
@@ -109,7 +109,7 @@ def run_training(
     return Trained(weights, head)
 
 
-def empty_head(card: ModelCard, classes: int, output: Path) -> None:
+def empty_head(card: ImageTextCard, classes: int, output: Path) -> None:
     """Write a head of zeros on the features of the zoo model `card`."""
     if not output.exists():
         save_head(LinearHead(card.embed_dim, classes, of=card.name), output)

@@ -8,7 +8,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from zoo.models.registry import get_card
+from zoo.models.card import ImageTextCard
+from zoo.models.registry import get_card_of
 from zoo.reinforced_data.curation.pool import OnProgress, find_sidecars, no_progress
 from zoo.reinforced_data.sidecars.tensor_file import write_whole
 from zoo.training.metrics.progress import Progress
@@ -121,7 +122,7 @@ class Transfer:
         """Fit a head on the tower's features before both are trained, so that the first steps do
         not spoil them (arXiv 2202.10054); a random tower's are worth nothing."""
         settings, head = self.settings, folder / "starting-head.safetensors"
-        card = get_card(settings.model)
+        card = get_card_of(ImageTextCard, settings.model)
         if weights is None:
             stages.empty_head(card, load_head(self.teacher_head).classes, head)
             return head

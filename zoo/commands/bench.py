@@ -19,7 +19,7 @@ from zoo.commands.demo_stages import (
 )
 from zoo.eval.latency import LatencyRow, latency_record, measure_latency
 from zoo.eval.results import Record, append_result, read_results
-from zoo.models.load import load_model
+from zoo.models.mobileclip.load import load_image_text_model
 
 RESULTS = Path("results.jsonl")
 _QUICK_ROUNDS = 5
@@ -50,7 +50,7 @@ def latency(
     if not models:
         raise ValueError("There is nothing to time; give names of `zoo list`.")
     for name in models:
-        model = load_model(name, weights=weights_argument(weights), reparameterize=False)
+        model = load_image_text_model(name, weights=weights_argument(weights), reparameterize=False)
         measured = measure_latency(
             model,
             threads=threads,

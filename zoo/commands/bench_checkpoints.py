@@ -9,7 +9,7 @@ from pathlib import Path
 from zoo.commands.bench import RESULTS
 from zoo.commands.console import heading, show_table, status
 from zoo.eval.results import append_result, result_record
-from zoo.models.load import load_model
+from zoo.models.mobileclip.load import load_image_text_model
 from zoo.training.benchmarks.checkpoints import CheckpointRow, measure_checkpoints
 
 _QUICK_MODEL = "mobileclip-tiny"
@@ -39,7 +39,7 @@ def checkpoints(
         raise ValueError(f"rounds is {rounds}; give 1 or more.")
     with tempfile.TemporaryDirectory(dir=folder) as output:
         rows = measure_checkpoints(
-            load_model(model, weights=None, reparameterize=False),
+            load_image_text_model(model, weights=None, reparameterize=False),
             Path(output),
             rounds=rounds,
             on_round=lambda done, total: status(f"round {done}/{total}"),

@@ -11,7 +11,7 @@ from zoo.commands.bench import RESULTS
 from zoo.commands.console import heading, say, show_table, status
 from zoo.eval.macs import count_macs
 from zoo.eval.results import append_result, result_record
-from zoo.models.load import load_model
+from zoo.models.mobileclip.load import load_image_text_model
 from zoo.training.benchmarks.profile import profile_step
 from zoo.training.benchmarks.step import StepReport, StepRow, StepSetting, measure_step, zoo_step
 from zoo.training.recipes.choices import Precision
@@ -148,7 +148,7 @@ def _cells(row: StepRow, flops: float, peak: float) -> list[str]:
 
 def _step_flops(setting: StepSetting) -> float:
     """Three times the forward pass, train-time form, 2 a multiply-add: forward and backward."""
-    model = load_model(
+    model = load_image_text_model(
         setting.model, weights=None, reparameterize=False, image_size=setting.image_size
     )
     picture = torch.zeros(1, 3, setting.image_size, setting.image_size)

@@ -18,7 +18,7 @@ from zoo.eval.datasets import EvalDataset, read_tar_dataset
 from zoo.eval.evaluate import evaluation_record
 from zoo.eval.results import Record, append_result, result_record
 from zoo.models.image_text_model import ImageTextModel
-from zoo.models.load import load_model
+from zoo.models.mobileclip.load import load_image_text_model
 from zoo.reinforced_data.sidecars.tensor_file import write_whole
 from zoo.training.continual.plan import Plan, read_plan
 from zoo.training.continual.replay import Method
@@ -137,7 +137,7 @@ def _evaluated_row(
     if path.exists():
         scores = json.loads(path.read_bytes())
     else:
-        model = load_model(run.recipe.model, weights=weights, device=device)
+        model = load_image_text_model(run.recipe.model, weights=weights, device=device)
         scores = _evaluate(run, name, model, tests)
         write_whole(path, [json.dumps(scores, indent=2).encode() + b"\n"])
     found = ", ".join(f"{test} {score:.1%}" for test, score in scores.items())

@@ -28,7 +28,7 @@ from zoo.eval.report_sections import (
 )
 from zoo.eval.results import Record, read_results
 from zoo.eval.zero_shot import classifier_weights, predicted_labels
-from zoo.models.load import load_model
+from zoo.models.mobileclip.load import load_image_text_model
 from zoo.reinforced_data.shards.find import find_shards
 from zoo.reinforced_data.shards.read import read_shard
 from zoo.reinforced_data.shards.sample import Sample
@@ -112,7 +112,7 @@ def _headline(classified: list[Record]) -> list[Stat]:
 
 def _predictions(paths: DemoFolder) -> ImageGridSection:
     """Held-out scenes with what the reinforced student calls them."""
-    model = load_model(MODEL, weights=paths.weights("reinforced"))
+    model = load_image_text_model(MODEL, weights=paths.weights("reinforced"))
     names = class_names()
     samples = _first_samples(paths.test_data, _SHOWN_SCENES)
     images = [Image.open(io.BytesIO(sample.image)) for sample in samples]

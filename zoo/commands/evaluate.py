@@ -14,7 +14,7 @@ from zoo.eval.evaluate import evaluation_record
 from zoo.eval.features import Progress
 from zoo.eval.results import append_result
 from zoo.models.class_names import DEFAULT_TEMPLATES
-from zoo.models.load import load_model
+from zoo.models.mobileclip.load import load_image_text_model
 
 RESULTS = Path("results.jsonl")
 
@@ -44,7 +44,7 @@ def evaluate(
         results: file that the JSON lines are appended to.
     """
     dataset = read_tar_dataset(data, class_names=class_names)
-    loaded = load_model(model, weights=weights_argument(weights))
+    loaded = load_image_text_model(model, weights=weights_argument(weights))
     evaluations = run_evaluation(
         loaded,
         dataset,

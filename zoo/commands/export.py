@@ -11,7 +11,7 @@ from zoo.commands.console import say, show_table, status, weights_argument
 from zoo.eval.results import Record, append_result, result_record
 from zoo.export.coreml import DeploymentTarget, Precision, export_coreml
 from zoo.export.package_report import EXECUTED_BY, ExportReport, TowerReport
-from zoo.models.load import load_model
+from zoo.models.mobileclip.load import load_image_text_model
 
 RESULTS = Path("results.jsonl")
 
@@ -36,7 +36,7 @@ def export(
         minimum_deployment_target: oldest system the packages run on.
         results: file that the JSON lines are appended to.
     """
-    loaded = load_model(model, weights=weights_argument(weights), reparameterize=False)
+    loaded = load_image_text_model(model, weights=weights_argument(weights), reparameterize=False)
     status(f"converting {loaded.card.name} and executing the packages from their files")
     report = export_coreml(
         loaded,

@@ -11,7 +11,7 @@ import tyro
 from zoo.commands.console import say, show_table, weights_argument
 from zoo.models.checkpoint import write_state
 from zoo.models.image_text_model import ImageTextModel
-from zoo.models.load import PUBLISHED, load_model
+from zoo.models.mobileclip.load import PUBLISHED, load_image_text_model
 
 DEFAULT_MODEL = "mobileclip2-s0"
 
@@ -36,7 +36,7 @@ def classify(
     if not names:
         raise ValueError('The list of labels is empty; give some, e.g. --labels "a dog, a cat".')
     _check_photos(photos)
-    loaded = load_model(model, weights=weights_argument(weights))
+    loaded = load_image_text_model(model, weights=weights_argument(weights))
     images = torch.stack([loaded.preprocess(photo) for photo in photos])
     probabilities = _probabilities(loaded, images, names)
     for photo, row in zip(photos, probabilities.tolist(), strict=True):
@@ -69,7 +69,7 @@ def embed(
     """
     if not photos and not text:
         raise ValueError("There is nothing to embed; give photographs, --text or both.")
-    loaded = load_model(model, weights=weights_argument(weights))
+    loaded = load_image_text_model(model, weights=weights_argument(weights))
     features: dict[str, torch.Tensor] = {}
     with torch.inference_mode():
         if photos:

@@ -8,15 +8,32 @@ from typing import Annotated, Any
 import tyro
 
 from zoo.commands.console import say, show_table
-from zoo.models.card import ModelCard, Naming
+from zoo.models.card import (
+    ImageTextCard,
+    ModelCard,
+    Naming,
+    PublishedVisionLanguageResults,
+    VisionLanguageCard,
+)
 from zoo.models.convert import convert_weights
 from zoo.models.registry import get_card, list_models
 
+_RESIZE = {
+    "crop": "shorter side, {}, centre crop",
+    "pad": "padded to a square, {}",
+}
+
 
 def show_models() -> None:
-    """List every model with its size, published accuracy and the licence of its weights."""
+    """List every model with its size, published figures and the licence of its weights."""
+    cards = list_models()
     columns = ["name", "M parameters", "size", "ImageNet %", "38 sets %", "iPhone ms", "weights"]
-    show_table(columns, [_row(card) for card in list_models()])
+    show_table(columns, [_row(card) for card in cards if isinstance(card, ImageTextCard)])
+    others = [card for card in cards if not isinstance(card, ImageTextCard)]
+    show_table(
+        ["name", "what it is", "size", "weights"],
+        [[card.name, card.summary, card.image_size, _licence(card)] for card in others],
+    )
     say("Figures are the authors' (`zoo info NAME` names the source); image + text.")
 
 
@@ -28,8 +45,7 @@ def show_model(name: Annotated[str, tyro.conf.Positional]) -> None:
         ["summary", card.summary],
         ["paper", card.paper],
         ["image tower", f"{card.image.timm_name} {dict(card.image.overrides) or ''}".strip()],
-        ["text tower", _text_tower(card)],
-        ["embedding", card.embed_dim],
+        *_family_rows(card),
         *_preprocessing_rows(card),
         *_weight_rows(card),
         *_result_rows(card),
@@ -59,7 +75,7 @@ def convert(
     say(f"wrote {target}")
 
 
-def _row(card: ModelCard) -> list[Any]:
+def _row(card: ImageTextCard) -> list[Any]:
     results = card.results
     if results is None:
         return [card.name, "", card.image_size, "", "", "", "none: train it yourself"]
@@ -74,7 +90,21 @@ def _row(card: ModelCard) -> list[Any]:
     ]
 
 
-def _text_tower(card: ModelCard) -> str:
+def _licence(card: ModelCard) -> str:
+    return card.weights.licence if card.weights else "none published"
+
+
+def _family_rows(card: ModelCard) -> list[list[Any]]:
+    """What only a family's cards have."""
+    if isinstance(card, ImageTextCard):
+        return [["text tower", _text_tower(card)], ["embedding", card.embed_dim]]
+    if isinstance(card, VisionLanguageCard):
+        numbers = ", ".join(f"{name} {value}" for name, value in card.language.numbers.items())
+        return [["language model", f"{card.language.model_type}: {numbers}"]]
+    return []
+
+
+def _text_tower(card: ImageTextCard) -> str:
     text = card.text
     kinds = ", ".join(f"{text.blocks.count(kind)} {kind}" for kind in dict.fromkeys(text.blocks))
     direction = "causal" if text.causal else "bidirectional"
@@ -85,7 +115,7 @@ def _preprocessing_rows(card: ModelCard) -> list[list[Any]]:
     settings = card.preprocessing
     return [
         ["image size", f"{settings.image_size} pixels"],
-        ["resize", f"shorter side, {settings.interpolation}, centre crop"],
+        ["resize", _RESIZE[settings.aspect].format(settings.interpolation)],
         ["mean", settings.mean],
         ["std", settings.std],
     ]
@@ -101,9 +131,11 @@ def _weight_rows(card: ModelCard) -> list[list[Any]]:
 
 
 def _result_rows(card: ModelCard) -> list[list[Any]]:
-    results = card.results
-    if results is None:
+    if isinstance(card, VisionLanguageCard):
+        return [row for results in card.results for row in _stage_rows(results)]
+    if not isinstance(card, ImageTextCard) or card.results is None:
         return []
+    results = card.results
     return [
         *_published_figures(card),
         ["source of the figures", results.source],
@@ -111,7 +143,7 @@ def _result_rows(card: ModelCard) -> list[list[Any]]:
     ]
 
 
-def _published_figures(card: ModelCard) -> list[list[Any]]:
+def _published_figures(card: ImageTextCard) -> list[list[Any]]:
     results = card.results
     assert results is not None
     flickr = (results.flickr30k_text_to_image_r1, results.flickr30k_image_to_text_r1)
@@ -126,4 +158,12 @@ def _published_figures(card: ModelCard) -> list[list[Any]]:
             "iPhone 12 Pro Max",
             f"image {results.image_latency_ms} ms, text {results.text_latency_ms} ms",
         ],
+    ]
+
+
+def _stage_rows(results: PublishedVisionLanguageResults) -> list[list[Any]]:
+    figures = ", ".join(f"{name} {value}" for name, value in results.accuracy.items())
+    return [
+        [f"stage {results.stage}", figures],
+        ["TTFT on an M1 Max", f"{results.ttft_ms:.0f} ms, {results.source}"],
     ]

@@ -17,12 +17,12 @@ from task_runs import Interrupted, read_metrics, run
 from torch import Tensor
 from toy_batches import toy_recipe
 
-from zoo.models.card import ModelCard
+from zoo.models.card import ImageTextCard
 from zoo.models.checkpoint import read_checkpoint
 from zoo.models.image_text_model import ImageTextModel
 from zoo.models.load import load_model
 from zoo.models.mobileclip.build import build_model as build_from_card
-from zoo.models.registry import get_card
+from zoo.models.registry import get_card_of
 from zoo.training.fine_tuning.lora import merged_for_saving
 from zoo.training.fine_tuning.prepare import learning_rate_scales, prepare_fine_tuning
 from zoo.training.fine_tuning.settings import FineTuning
@@ -87,7 +87,7 @@ def test_only_adapters_of_the_chosen_towers_are_trained(towers: Any) -> None:
 
 @pytest.mark.parametrize("name", ["mobileclip-s0", "mobileclip-b"])
 def test_every_block_of_the_large_models_gets_adapters_that_have_a_learning_rate(name: str) -> None:
-    card: ModelCard = get_card(name)
+    card: ImageTextCard = get_card_of(ImageTextCard, name)
     with torch.device("meta"):
         model = build_from_card(card)
         blocks = {n for n, m in model.named_modules() if n.rpartition(".")[0].endswith("blocks")}

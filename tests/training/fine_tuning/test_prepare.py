@@ -14,11 +14,11 @@ import pytest
 import torch
 from toy_batches import ALONE, ToyLoader, toy_recipe
 
-from zoo.models.card import ModelCard
+from zoo.models.card import ImageTextCard
 from zoo.models.image_text_model import ImageTextModel
 from zoo.models.load import load_model
 from zoo.models.mobileclip.build import build_model as build_from_card
-from zoo.models.registry import list_models
+from zoo.models.mobileclip.cards import CARDS
 from zoo.training.fine_tuning.layers import distances_from_top, tower_of
 from zoo.training.fine_tuning.prepare import learning_rate_scales, prepare_fine_tuning
 from zoo.training.fine_tuning.settings import FineTuning
@@ -46,8 +46,8 @@ def trained_names(**settings: Any) -> set[str]:
     return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-@pytest.mark.parametrize("card", list_models(), ids=lambda card: card.name)
-def test_every_parameter_of_every_model_has_a_place(card: ModelCard) -> None:
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+def test_every_parameter_of_every_model_has_a_place(card: ImageTextCard) -> None:
     with torch.device("meta"):
         names = [name for name, _ in build_from_card(card).named_parameters()]
     distances = distances_from_top(names)

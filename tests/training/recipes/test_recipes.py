@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from toy_batches import toy_recipe
 
-from zoo.models.registry import get_card
+from zoo.models.card import ImageTextCard
+from zoo.models.registry import get_card_of
 from zoo.training.recipes.registry import RECIPES, get_recipe
 
 
@@ -67,7 +68,7 @@ def test_a_recipe_is_frozen() -> None:
 def test_every_recipe_builds_and_documents_itself(name: str) -> None:
     recipe = get_recipe(name)
     if recipe.task != "captioning":  # open_clip knows that model
-        assert get_card(recipe.model).name == recipe.model
+        assert get_card_of(ImageTextCard, recipe.model).name == recipe.model
     assert recipe.output.name == name
     documentation = RECIPES[name].__doc__ or ""
     for heading in ("Reproduces:", f"Command: zoo train {name}", "Cost:", "Expect:"):

@@ -1,4 +1,4 @@
-"""MobileCLIP's image towers, built by timm and corrected where timm differs from the original."""
+"""Image towers, built by timm and corrected where timm differs from the original."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from zoo.models.card import ImageEncoderConfig
 def build_image_encoder(config: ImageEncoderConfig, embed_dim: int) -> nn.Module:
     """Return the tower (B, 3, H, W) → (B, embed_dim), features not normalised.
 
-    The projection is timm's classifier head with `embed_dim` outputs, as open_clip builds it.
+    The projection is timm's classifier head with `embed_dim` outputs, as open_clip builds it; with
+    0 there is none.
     """
     import timm
 

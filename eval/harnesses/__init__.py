@@ -1,0 +1,1 @@
+"""A zoo model inside other evaluation harnesses."""

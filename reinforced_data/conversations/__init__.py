@@ -1,0 +1,1 @@
+"""Pictures with conversations about them: LLaVA files and shards."""

@@ -1,0 +1,1 @@
+"""Training a vision-language model: what learns, how fast, from what."""
