@@ -6,6 +6,7 @@ from zoo.models.card import VisionLanguageCard, VisionTowerCard
 from zoo.models.fastvlm.language_model import build_language_model, tiny_tokenizer
 from zoo.models.fastvlm.projector import build_projector
 from zoo.models.fastvlm.vision_language_model import VisionLanguageModel
+from zoo.models.fastvlm.views import Views
 from zoo.models.fastvlm.vision_tower import VisionTower
 from zoo.models.image_encoder import build_image_encoder
 
@@ -22,7 +23,7 @@ def build_vision_language_model(card: VisionLanguageCard) -> VisionLanguageModel
         build_image_encoder(card.image, embed_dim=0),
         build_projector(card.feature_dim, card.language.hidden_size),
         build_language_model(card.language),
-        card.preprocessing,
+        Views(preprocessing=card.preprocessing),
         tiny_tokenizer() if card.name == TINY else None,
     )
 

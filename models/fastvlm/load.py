@@ -35,7 +35,8 @@ def load_vision_language_model(
     device = chosen_device(device)
     model = build_vision_language_model(card).eval()
     if image_size is not None:
-        model.set_preprocessing(replace(model.preprocessing, image_size=image_size))
+        preprocessing = replace(model.preprocessing, image_size=image_size)
+        model.set_views(replace(model.views, preprocessing=preprocessing))
     if reparameterize:
         model = model.reparameterize()
     return model.to(device=device, dtype=dtype or fastest_dtype(device))

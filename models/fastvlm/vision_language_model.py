@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from zoo.models.card import VisionLanguageCard
 from zoo.models.fastvlm.prompt import IMAGE_TOKEN_INDEX
+from zoo.models.fastvlm.views import Views
 from zoo.models.fastvlm.vision_tower import feature_tokens
 from zoo.models.preprocess import ImageSource, Preprocessing
 from zoo.models.reparameterize import fold_norms_and_scales, merge_branches
@@ -28,17 +29,17 @@ class VisionLanguageModel(nn.Module):
         image_encoder: nn.Module,
         projector: nn.Module,
         language_model: nn.Module,
-        preprocessing: Preprocessing,
+        views: Views,
         tokenizer: Any | None,
     ) -> None:
-        """`tokenizer`: transformers', which knows the tokens of ChatML; None where there is none,
+        """`views`: what becomes of a picture. `tokenizer`: transformers', which knows the tokens of ChatML; None where there is none,
         and only token ids can be given."""
         super().__init__()
         self.card = card
         self.image_encoder = image_encoder
         self.projector = projector
         self.language_model: Any = language_model
-        self._preprocessing = preprocessing
+        self._views = views
         self._tokenizer = tokenizer
 
     @property
@@ -52,31 +53,36 @@ class VisionLanguageModel(nn.Module):
         return self._tokenizer
 
     @property
-    def preprocessing(self) -> Preprocessing:
+    def views(self) -> Views:
         """How a picture becomes the tower's input."""
-        return self._preprocessing
+        return self._views
 
-    def set_preprocessing(self, preprocessing: Preprocessing) -> None:
-        """Use another image size or aspect.
+    def set_views(self, views: Views) -> None:
+        """Use another image size, aspect or tiling.
 
         Raises ValueError for a size that is no multiple of the tower's stride.
         """
-        size, stride = preprocessing.image_size, self.card.stride
+        size, stride = views.preprocessing.image_size, self.card.stride
         if size < stride or size % stride:
             raise ValueError(
                 f"image_size={size} does not fit {self.card.name}; give a multiple of {stride} "
                 "pixels, such as 512 or 1024."
             )
-        self._preprocessing = preprocessing
+        self._views = views
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How a view becomes a square; part of `views`."""
+        return self.views.preprocessing
 
     @property
     def tokens_per_view(self) -> int:
-        """How many visual tokens a square picture of the present size becomes."""
+        """How many visual tokens a view of the present size becomes."""
         return (self.preprocessing.image_size // self.card.stride) ** 2
 
     def preprocess(self, source: ImageSource) -> Tensor:
-        """Return a picture (path, bytes, PIL image or tensor) as float32 (3, size, size)."""
-        return self.preprocessing(source)
+        """Return a picture (path, bytes, PIL image or tensor) as float32 (V, 3, size, size)."""
+        return self.views(source)
 
     def image_features(self, images: Tensor) -> Tensor:
         """Return the tower's tokens (V, tokens, feature_dim) of views (V, 3, H, W)."""
