@@ -5,8 +5,8 @@ from __future__ import annotations
 from zoo.models.card import VisionLanguageCard, VisionTowerCard
 from zoo.models.fastvlm.language_model import build_language_model, tiny_tokenizer
 from zoo.models.fastvlm.projector import build_projector
-from zoo.models.fastvlm.vision_language_model import VisionLanguageModel
 from zoo.models.fastvlm.views import Views
+from zoo.models.fastvlm.vision_language_model import VisionLanguageModel
 from zoo.models.fastvlm.vision_tower import VisionTower
 from zoo.models.image_encoder import build_image_encoder
 

@@ -32,8 +32,8 @@ class VisionLanguageModel(nn.Module):
         views: Views,
         tokenizer: Any | None,
     ) -> None:
-        """`views`: what becomes of a picture. `tokenizer`: transformers', which knows the tokens of ChatML; None where there is none,
-        and only token ids can be given."""
+        """`views`: what becomes of a picture. `tokenizer`: transformers', which knows the tokens
+        of ChatML; None where there is none, and only token ids can be given."""
         super().__init__()
         self.card = card
         self.image_encoder = image_encoder
