@@ -10,7 +10,6 @@ In the folder of a continual run:
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from zoo.reinforced_data.shards.remote import find_locations
-from zoo.reinforced_data.sidecars.tensor_file import write_whole
+from zoo.training.checkpoints.claim import claim_folder
 from zoo.training.checkpoints.same_recipe import FREE_FIELDS, recipe_record
 from zoo.training.continual.plan import Plan
 from zoo.training.continual.replay import Method, training_sources
@@ -187,31 +186,15 @@ def _train(
 
 def _open_folder(run: ContinualRun, resume: bool, world: World) -> None:
     """Start in a fresh folder, or make sure that the run in it is this one."""
-    path, asked = run.folder / "continual.json", _description(run)
-    if world.is_main and path.exists():
-        _check_same_run(path, asked, resume)
-    elif world.is_main:
-        run.folder.mkdir(parents=True, exist_ok=True)
-        write_whole(path, [json.dumps(asked, indent=2).encode() + b"\n"])
-    world.wait()
-
-
-def _check_same_run(path: Path, asked: dict[str, Any], resume: bool) -> None:
-    if not resume:
-        raise ValueError(
-            f"'{path.parent}' already holds a continual run; resume it (--resume), delete the "
-            "folder or choose another."
-        )
-    try:
-        written = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"'{path}' is damaged ({error}); begin in another folder.") from error
-    for name, value in asked.items():
-        if written.get(name) != value:
+    note = run.folder / "continual.json"
+    if world.is_main:
+        if note.exists() and not resume:
             raise ValueError(
-                f"'{path.parent}' was begun with {name} = {written.get(name)}, this run has "
-                f"{value}; resume with the same value or choose another folder."
+                f"'{run.folder}' already holds a continual run; resume it (--resume), delete the "
+                "folder or choose another."
             )
+        claim_folder(note, _description(run))
+    world.wait()
 
 
 def _description(run: ContinualRun) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from zoo.models.card import ImageTextCard
 from zoo.models.registry import get_card_of
 from zoo.reinforced_data.curation.pool import OnProgress, find_sidecars, no_progress
-from zoo.reinforced_data.sidecars.tensor_file import write_whole
+from zoo.training.checkpoints.claim import claim_folder
 from zoo.training.metrics.progress import Progress
 from zoo.training.parallel.world import World
 from zoo.training.recipes.recipe import Recipe
@@ -50,7 +50,7 @@ class Transfer:
         self.settings = settings
         self._world = world
         self._on_progress, self._on_training = on_progress, on_training
-        _claim(settings)
+        claim_folder(settings.output / "transfer.json", _record(settings))
 
     @property
     def teacher_head(self) -> Path:
@@ -146,22 +146,6 @@ class Transfer:
                 self._on_training(name, progress)
 
         return stages.run_training(recipe, world=self._world, on_progress=show)
-
-
-def _claim(settings: TransferSettings) -> None:
-    """Note the settings in the folder, or check that they are those of the transfer in it."""
-    path, asked = settings.output / "transfer.json", _record(settings)
-    if not path.exists():
-        settings.output.mkdir(parents=True, exist_ok=True)
-        write_whole(path, [json.dumps(asked, indent=1).encode()])
-        return
-    written = json.loads(path.read_text(encoding="utf-8"))
-    for name, value in asked.items():
-        if written.get(name) != value:
-            raise ValueError(
-                f"'{settings.output}' holds a transfer with {name}={written.get(name)}, this one "
-                f"has {name}={value}; give the same value or choose another output."
-            )
 
 
 def _record(settings: TransferSettings) -> dict[str, Any]:

@@ -103,9 +103,12 @@ def test_a_folder_with_a_run_is_not_begun_again(finished: ContinualRun) -> None:
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"method": "equal"}, "begun with method = exp, this run has equal"),
-        ({"patching": None}, r"begun with patching = 0\.75, this run has None"),
-        ({"learning_rate": 0.5}, r"begun with learning_rate = 0\.001, this run has 0\.5"),
+        ({"method": "equal"}, "begun with method=exp, this run has method=equal"),
+        ({"patching": None}, r"begun with patching=0\.75, this run has patching=None"),
+        (
+            {"learning_rate": 0.5},
+            r"begun with learning_rate=0\.001, this run has learning_rate=0\.5",
+        ),
     ],
 )
 def test_another_run_does_not_go_on_in_a_folder(

@@ -141,7 +141,9 @@ def test_a_transfer_that_was_stopped_goes_on_and_ends_with_the_same_tensors(
         run(parts, stop="task-oriented, fine-tuning")
     assert (tmp_path / "parts" / "task-oriented" / "distillation" / "head.safetensors").exists()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(teachers, "load_model", None)  # the teacher is not even loaded again
+        patch.setattr(
+            teachers, "load_image_text_model", None
+        )  # the teacher is not even loaded again
         run(parts)
     assert tensors_of(tmp_path / "parts") == tensors_of(tmp_path / "whole")
 
@@ -176,7 +178,7 @@ def test_another_transfer_in_the_folder_and_a_pool_without_sidecars_are_refused(
     world: Path, tmp_path: Path
 ) -> None:
     Transfer(settings_of(world, tmp_path / "transfer"), world=ALONE)
-    with pytest.raises(ValueError, match="holds a transfer with quota=2, this one has quota=3"):
+    with pytest.raises(ValueError, match="was begun with quota=2, this run has quota=3"):
         Transfer(settings_of(world, tmp_path / "transfer", quota=3), world=ALONE)
     bare = settings_of(world, tmp_path / "bare", pool=str(world / "labelled"))
     with pytest.raises(ValueError, match=r"no sidecar .* make it with `zoo reinforce`"):
