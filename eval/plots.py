@@ -33,6 +33,7 @@ _SMOOTHING_POINTS = 40
 _BINS = 60
 _LEAST_RANGE = 1e-3  # of a histogram, where all values are nearly equal
 _PALE = 0.35
+_LONGEST_OF_THREE = 16  # letters of a name in a legend of three columns
 
 
 def run_colours(runs: Iterable[str]) -> dict[str, str]:
@@ -130,15 +131,15 @@ def scatter(
     *,
     x_label: str,
     y_label: str,
-    log: bool = False,
+    log: Literal["x", "xy"] | None = None,
 ) -> Figure:
-    """Points of several groups, each float (N, 2); `log`: both axes."""
+    """Points of several groups, each float (N, 2); `log`: which axes are logarithmic."""
     figure, axes = _figure(x_label, y_label)
     for group, points in groups.items():
         label = group if len(groups) > 1 else None
         axes.scatter(*points.T, s=14, color=colours[group], alpha=0.7, linewidths=0, label=label)
-    if log:
-        _logarithmic(axes, "xy")
+    if log is not None:
+        _logarithmic(axes, log)
     _legend(axes)
     return figure
 
@@ -249,9 +250,11 @@ def _bar(
 
 
 def _legend(axes: Axes) -> None:
-    if axes.get_legend_handles_labels()[0]:
+    labels = axes.get_legend_handles_labels()[1]
+    if labels:
+        columns = 3 if max(map(len, labels)) <= _LONGEST_OF_THREE else 2
         axes.legend(
-            frameon=False, labelcolor=_TEXT, ncols=3, loc="lower left", bbox_to_anchor=(0, 1)
+            frameon=False, labelcolor=_TEXT, ncols=columns, loc="lower left", bbox_to_anchor=(0, 1)
         )
 
 
@@ -259,14 +262,13 @@ def _moving_mean(values: np.ndarray, window: int) -> np.ndarray:
     return np.convolve(values, np.full(window, 1 / window), mode="valid")
 
 
-def _logarithmic(axes: Axes, which: Literal["y", "xy"]) -> None:
+def _logarithmic(axes: Axes, which: Literal["x", "y", "xy"]) -> None:
     """Plain numbers at 1, 2 and 5 of each decade, so that a short range has labels too."""
     from matplotlib.ticker import LogLocator, NullLocator
 
-    axes.set_yscale("log")
-    if "x" in which:
-        axes.set_xscale("log")
-    for axis in (axes.yaxis, axes.xaxis)[: len(which)]:
+    for name in which:
+        axes.set(**{f"{name}scale": "log"})
+        axis = axes.xaxis if name == "x" else axes.yaxis
         axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
         axis.set_minor_locator(NullLocator())
         axis.set_major_formatter(_thousands())

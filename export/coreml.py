@@ -1,12 +1,10 @@
-"""Core ML packages of both towers, verified from their files before they replace older ones."""
+"""Core ML packages of a model's parts, verified from their files before they replace older ones."""
 
 from __future__ import annotations
 
-import copy
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -14,42 +12,43 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from zoo.export.mil_interpreter import load_package
 from zoo.export.package_metadata import describe_package
-from zoo.export.package_report import ExportReport, TowerReport, package_bytes
+from zoo.export.package_report import ExportReport, PartReport, package_bytes
+from zoo.export.part import Part
+from zoo.export.parts import ExportableModel, parts_of
 from zoo.export.toolchain import import_coremltools, quiet_conversion
-from zoo.export.towers import PIXEL_SCALE, ImageTower, TextTower, example_images, example_texts
 from zoo.export.verify import verify_package
 from zoo.export.weight_seal import seal_weights
+from zoo.models.card import ModelCard
 from zoo.models.checkpoint import weights_sha256
-from zoo.models.image_text_model import ImageTextModel
 
 Precision = Literal["float16", "float32"]
 DeploymentTarget = Literal["iOS16", "iOS17", "iOS18"]
-IMAGE_PACKAGE = "image_encoder.mlpackage"
-TEXT_PACKAGE = "text_encoder.mlpackage"
 
 
 def export_coreml(
-    model: ImageTextModel,
+    model: ExportableModel,
     folder: str | Path,
     *,
     precision: Precision = "float16",
     minimum_deployment_target: DeploymentTarget = "iOS17",
 ) -> ExportReport:
-    """Write `image_encoder.mlpackage` and `text_encoder.mlpackage` into `folder`.
+    """Write the parts of `model` into `folder`, a package each.
 
-    The reparameterized copy of `model` is converted; `model` stays as it is.
+    The reparameterized copy of `model` is converted; `model` stays as it is. The input `image` is
+    an RGB picture of the model's size: scaling to [0, 1] and normalisation are inside.
 
-    - Image tower: input `image`, an RGB picture of the model's size (scaling to [0, 1] and
-      normalisation are inside); output `image_features` float32 (1, D).
-    - Text tower: input `text` int32 (1, context), tokens as `model.tokenize` gives them; output
-      `text_features` float32 (1, D).
+    - Image-text models: `image_encoder.mlpackage`, from `image` to `image_features` float32 (1, D),
+      and `text_encoder.mlpackage`, from `text` int32 (1, context), tokens as `model.tokenize` gives
+      them, to `text_features` float32 (1, D). Features have unit length, so that their dot product
+      is the cosine.
+    - FastVLM: `vision_encoder.mlpackage`, tower and projector, from `image` to `visual_tokens`
+      float32 (1, N, hidden). A tower alone gives `image_features` float32 (1, N, width).
 
-    Features have unit length, so that their dot product is the cosine. Both packages are executed
-    from their files and compared with `model` before either replaces an older one.
+    All packages are executed from their files and compared with `model` before any replaces an
+    older one.
 
     Raises ValueError for unknown options, without coremltools, or where a package disagrees.
     """
@@ -57,21 +56,20 @@ def export_coreml(
     _check_option("minimum_deployment_target", minimum_deployment_target, DeploymentTarget)
     coremltools = import_coremltools()
     folder = _make_folder(folder)
-    model = copy.deepcopy(model).float().cpu().eval()
-    fused = model.reparameterize()
     options = _Options(precision, minimum_deployment_target, weights_sha256(model))
     with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as staging:
-        image = _export_tower(model, _image_tower(model, fused), Path(staging), options)
-        text = _export_tower(model, _text_tower(model, fused), Path(staging), options)
-        image, text = _install(image, folder), _install(text, folder)
+        reports = {
+            part.name: _export_part(part, model.card, Path(staging), options)
+            for part in parts_of(model)
+        }
+        reports = {name: _install(report, folder) for name, report in reports.items()}
     return ExportReport(
         model=model.card.name,
         weights_sha256=options.weights_sha256,
         precision=precision,
         minimum_deployment_target=minimum_deployment_target,
         versions=_versions(coremltools.__version__),
-        image=image,
-        text=text,
+        parts=reports,
     )
 
 
@@ -82,108 +80,41 @@ class _Options:
     weights_sha256: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Tower:
-    """All that differs between the export of one tower and of another."""
-
-    name: Literal["image", "text"]
-    """Also the name of the input; the output is `NAME_features`."""
-    package: str
-    module: nn.Module
-    """What is traced, on `trace_example`."""
-    trace_example: Tensor
-    input_type: Any
-    """The input as coremltools declares it."""
-    reference: Callable[[Tensor], Tensor]
-    """The model itself, on one of `examples`."""
-    examples: Sequence[Tensor]
-    """Inputs as the package receives them."""
-    tables: Sequence[Tensor] = ()
-    """Token embeddings, compared row by row."""
-
-
-def _image_tower(model: ImageTextModel, fused: ImageTextModel) -> _Tower:
-    import coremltools as ct
-
-    size = model.preprocessing.image_size
-    examples = example_images(size)
-
-    def reference(pixels: Tensor) -> Tensor:
-        image = model.preprocessing.normalize(pixels / 255)
-        return model.encode_image(image, normalize=True)
-
-    return _Tower(
-        name="image",
-        package=IMAGE_PACKAGE,
-        module=ImageTower(fused),
-        trace_example=examples[0] * PIXEL_SCALE,
-        # A scale for each channel is broken (coremltools issue 2461): mean and std are traced.
-        input_type=ct.ImageType(
-            name="image",
-            shape=(1, 3, size, size),
-            scale=PIXEL_SCALE,
-            color_layout=ct.colorlayout.RGB,
-        ),
-        reference=reference,
-        examples=examples,
-    )
-
-
-def _text_tower(model: ImageTextModel, fused: ImageTextModel) -> _Tower:
-    import coremltools as ct
-
-    examples = example_texts(model.card.context_length, model.card.vocab_size)
-
-    def reference(text: Tensor) -> Tensor:
-        return model.encode_text(text.long(), normalize=True)
-
-    return _Tower(
-        name="text",
-        package=TEXT_PACKAGE,
-        module=TextTower(fused),
-        trace_example=examples[0],
-        input_type=ct.TensorType(name="text", shape=tuple(examples[0].shape), dtype=np.int32),
-        reference=reference,
-        examples=examples,
-        tables=[m.weight for m in model.text_encoder.modules() if isinstance(m, nn.Embedding)],
-    )
-
-
-def _export_tower(
-    model: ImageTextModel, tower: _Tower, folder: Path, options: _Options
-) -> TowerReport:
-    package = folder / tower.package
+def _export_part(part: Part, card: ModelCard, folder: Path, options: _Options) -> PartReport:
+    package = folder / part.package
     start = time.perf_counter()
-    converted = _convert(tower, options)
-    describe_package(converted, model, tower.name, options.weights_sha256)
+    converted = _convert(part, options)
+    describe_package(converted, part, card, options.weights_sha256)
     converted.save(str(package))
     seal_weights(package)
     seconds = time.perf_counter() - start
-    return TowerReport(
+    return PartReport(
         package=package,
         bytes=package_bytes(package),
         op_histogram=load_package(package).op_histogram,
-        verification=verify_package(package, tower.reference, tower.examples, tables=tower.tables),
+        verification=verify_package(package, part.reference, part.examples, tables=part.tables),
         conversion_seconds=seconds,
     )
 
 
-def _convert(tower: _Tower, options: _Options) -> Any:
+def _convert(part: Part, options: _Options) -> Any:
     import coremltools as ct
 
+    example = zip(part.inputs, part.examples[0], strict=True)
     with quiet_conversion(), torch.no_grad():
-        traced = torch.jit.trace(tower.module.eval(), tower.trace_example, check_trace=False)
+        values = tuple(taken.traced(value) for taken, value in example)
+        traced = torch.jit.trace(part.module.eval(), values, check_trace=False)
         return ct.convert(
             traced,
-            inputs=[tower.input_type],
-            outputs=[ct.TensorType(name=f"{tower.name}_features", dtype=np.float32)],
+            inputs=[taken.declared() for taken in part.inputs],
+            outputs=[ct.TensorType(name=part.output.name, dtype=np.float32)],
             minimum_deployment_target=ct.target[options.target],
             compute_precision=ct.precision[options.precision.upper()],
             skip_model_load=True,  # only a Mac can load it
         )
 
 
-def _install(report: TowerReport, folder: Path) -> TowerReport:
+def _install(report: PartReport, folder: Path) -> PartReport:
     """Move a finished package to its place; an older one goes with the staging folder."""
     target = folder / report.package.name
     if target.exists():

@@ -84,9 +84,9 @@ class MilProgram:
         return "float16" if torch.float16 in dtypes else "float32"
 
     @property
-    def input_name(self) -> str:
-        """Name of the first input."""
-        return next(iter(self._input_shapes))
+    def input_names(self) -> list[str]:
+        """Names of the inputs, in order."""
+        return list(self._input_shapes)
 
     @property
     def output_name(self) -> str:

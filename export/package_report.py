@@ -14,7 +14,7 @@ EXECUTED_BY = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class TowerReport:
+class PartReport:
     """One package of an export."""
 
     package: Path
@@ -28,21 +28,21 @@ class TowerReport:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportReport:
-    """Both towers of one model."""
+    """All packages of one model."""
 
     model: str
     weights_sha256: str
     precision: str
     minimum_deployment_target: str
     versions: dict[str, str]
-    image: TowerReport
-    text: TowerReport
+    parts: dict[str, PartReport]
+    """By name: `image` and `text` of an image-text model, `vision` of FastVLM."""
 
     def to_record(self) -> dict[str, Any]:
         """Return the report as plain values for one JSON line; sizes in bytes, times in seconds."""
         record = asdict(self)
-        for tower in ("image", "text"):
-            record[tower]["package"] = str(record[tower]["package"])
+        for part in record["parts"].values():
+            part["package"] = str(part["package"])
         return {**record, "executed_by": EXECUTED_BY}
 
 

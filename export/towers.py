@@ -1,4 +1,4 @@
-"""The towers as an app uses them: pixels or tokens in, features of unit length out."""
+"""The towers as an app uses them: pixels or tokens in, features out."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from zoo.export.part import PIXEL_SCALE
+from zoo.models.fastvlm.vision_language_model import VisionLanguageModel
+from zoo.models.fastvlm.vision_tower import VisionTower, feature_tokens
 from zoo.models.image_text_model import ImageTextModel
+from zoo.models.preprocess import Preprocessing
 
-PIXEL_SCALE = 1 / 256
-"""Factor on pixels at the input of the package, a power of two: float16 holds every pixel exactly,
-where pixels / 255 are rounded by up to an eighth of a step. Relative L2 error of a half-precision
-image tower with 1/255 and with 1/256: trained mobileclip-tiny 3.5e-3 and 2.6e-3, random
-mobileclip2-s0 2.4e-3 and 1.9e-3."""
 SMALLEST_PEAK = 1e-4
 """Keeps an all-zero feature from being divided by zero; representable in float16."""
 
@@ -24,12 +23,9 @@ class ImageTower(nn.Module):
 
     def __init__(self, model: ImageTextModel) -> None:
         super().__init__()
-        ratio = 255 * PIXEL_SCALE
-        # (p / 255 - mean) / std = (p · PIXEL_SCALE - mean · ratio) / std / ratio
-        mean = tuple(value * ratio for value in model.preprocessing.mean)
-        self.preprocessing = replace(model.preprocessing, mean=mean)
+        self.preprocessing = _at_pixel_scale(model.preprocessing)
         self.image_encoder = copy.deepcopy(model.image_encoder)
-        _first_convolution(self.image_encoder).weight.data /= ratio
+        _take_pixel_scale(self.image_encoder)
 
     def forward(self, image: Tensor) -> Tensor:
         return unit_length(self.image_encoder(self.preprocessing.normalize(image)))
@@ -46,6 +42,24 @@ class TextTower(nn.Module):
         return unit_length(self.text_encoder(text))
 
 
+class VisionTokens(nn.Module):
+    """Pixels 0…255 times PIXEL_SCALE (1, 3, H, W) → a tower's tokens (1, N, width), projected
+    where the model has a projector."""
+
+    def __init__(self, model: VisionLanguageModel | VisionTower) -> None:
+        super().__init__()
+        has_projector = isinstance(model, VisionLanguageModel)
+        self.preprocessing = _at_pixel_scale(model.preprocessing)
+        self.image_encoder = copy.deepcopy(model.image_encoder)
+        self.multi_scale = model.multi_scale if has_projector else None
+        self.projector = model.projector if has_projector else nn.Identity()
+        _take_pixel_scale(self.image_encoder)
+
+    def forward(self, image: Tensor) -> Tensor:
+        image = self.preprocessing.normalize(image)
+        return self.projector(feature_tokens(self.image_encoder, image, self.multi_scale))
+
+
 def unit_length(features: Tensor) -> Tensor:
     """Divide features (B, D) by their L2 norm without leaving the range of float16.
 
@@ -55,32 +69,14 @@ def unit_length(features: Tensor) -> Tensor:
     return features / torch.linalg.vector_norm(features, dim=-1, keepdim=True)
 
 
-def example_images(size: int, count: int = 2) -> list[Tensor]:
-    """Return `count` pictures float (1, 3, size, size) in 0…255, smooth and full-range.
-
-    White noise averages out in a deep network, so that all its pictures have one feature.
-    """
-    generator = torch.Generator().manual_seed(0)
-    coarse = torch.rand(count, 3, 5, 5, generator=generator)
-    pictures = nn.functional.interpolate(coarse, size=(size, size), mode="bilinear")
-    return [picture[None].mul(255).round() for picture in pictures]
+def _at_pixel_scale(preprocessing: Preprocessing) -> Preprocessing:
+    """The normalisation for pixels at PIXEL_SCALE, without its last factor 255 · PIXEL_SCALE."""
+    ratio = 255 * PIXEL_SCALE
+    # (p / 255 - mean) / std = (p · PIXEL_SCALE - mean · ratio) / std / ratio
+    return replace(preprocessing, mean=tuple(value * ratio for value in preprocessing.mean))
 
 
-def example_texts(context_length: int, vocab_size: int, count: int = 3) -> list[Tensor]:
-    """Return `count` texts int32 (1, context): random tokens, the end token, padding zeros.
-
-    Lengths run from a few tokens to the whole context, so that the end token, the largest id,
-    stands at different places.
-    """
-    generator = torch.Generator().manual_seed(0)
-    end_token = vocab_size - 1
-    texts = torch.randint(1, end_token, (count, context_length), generator=generator)
-    for row, text in enumerate(texts):
-        end = max(1, (row + 1) * context_length // count - 1)
-        text[end] = end_token
-        text[end + 1 :] = 0
-    return [text[None].to(torch.int32) for text in texts]
-
-
-def _first_convolution(encoder: nn.Module) -> nn.Conv2d:
-    return next(module for module in encoder.modules() if isinstance(module, nn.Conv2d))
+def _take_pixel_scale(image_encoder: nn.Module) -> None:
+    """Move that last factor into the first convolution, in place."""
+    first = next(module for module in image_encoder.modules() if isinstance(module, nn.Conv2d))
+    first.weight.data /= 255 * PIXEL_SCALE

@@ -31,7 +31,7 @@ class Verification:
     """‖package − model‖ / ‖model‖ over all examples."""
     max_abs: float
     cosine: float
-    """Smallest cosine between the two features of an example."""
+    """Smallest cosine between a feature of the package and the model's."""
     table_relative_l2: float
     """Largest relative L2 error of a row of a lookup table; 0 where none was compared."""
     largest_activation: float
@@ -40,32 +40,35 @@ class Verification:
 
 def verify_package(
     package: str | Path,
-    model: Callable[[Tensor], Tensor],
-    examples: Sequence[Tensor],
+    model: Callable[..., Tensor],
+    examples: Sequence[tuple[Tensor, ...]],
     *,
     tables: Sequence[Tensor] = (),
 ) -> Verification:
-    """Execute a saved package of one input and one output and compare it with `model`.
+    """Execute a saved package of one output and compare it with `model`.
 
-    `examples` are inputs as the package declares them (an image: float (1, 3, H, W) with values
-    0…255); `model` maps each to its features (1, D) in float32. `tables` are weights of token
-    embeddings (rows, width): examples touch only some of their rows, so all rows are compared.
+    `examples` are inputs as the package declares them, in its order (an image: float (1, 3, H, W)
+    with values 0…255); `model` maps each to its features (1, …, D) in float32. `tables` are
+    weights of token embeddings (rows, width): examples touch only some of their rows, so all rows
+    are compared.
 
     Raises ValueError where the package is damaged, disagrees by more than `RELATIVE_L2_LIMIT`,
     or leaves the range of float16, and FileNotFoundError where it is missing.
     """
     program = load_package(package)
-    runs = [program.run({program.input_name: example}) for example in examples]
+    runs = [
+        program.run(dict(zip(program.input_names, example, strict=True))) for example in examples
+    ]
     actual = torch.cat([run.outputs[program.output_name].float() for run in runs])
     with torch.no_grad():
-        expected = torch.cat([model(example) for example in examples])
+        expected = torch.cat([model(*example) for example in examples])
     peak = max(runs, key=lambda run: run.largest_activation)
     verification = Verification(
         precision=program.precision,
         examples=len(examples),
         relative_l2=_relative_l2(actual, expected),
         max_abs=(actual - expected).abs().max().item(),
-        cosine=F.cosine_similarity(actual.double(), expected.double()).min().item(),
+        cosine=F.cosine_similarity(actual.double(), expected.double(), dim=-1).min().item(),
         table_relative_l2=_worst_row(program, tables),
         largest_activation=peak.largest_activation,
         largest_activation_op=peak.largest_activation_op,

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from typing import Literal
 
 import torch
 
 from zoo.models.card import ImageTextCard, Naming
 from zoo.models.checkpoint import Checkpoint, StateDict, detect_naming
+from zoo.models.fit import Form, fit
 from zoo.models.image_encoder import resize_image_encoder
 from zoo.models.image_text_model import ImageTextModel
 from zoo.models.key_table import KeyTable
 from zoo.models.mobileclip.build import build_model
 from zoo.models.mobileclip.keys import APPLE_MCI, APPLE_VIT, OPEN_CLIP
-from zoo.models.reparameterize import fold_norms_and_scales, merge_branches
-
-Form = Literal["train-time", "merged", "folded"]
-"""`merged` is what the original and timm call reparameterized; `folded` is ours, with less left."""
 
 
 def assemble(card: ImageTextCard, checkpoint: Checkpoint) -> tuple[ImageTextModel, Form]:
@@ -30,7 +25,8 @@ def assemble(card: ImageTextCard, checkpoint: Checkpoint) -> tuple[ImageTextMode
     naming = detect_naming(checkpoint)
     state = _import_state(card, checkpoint, naming)
     image_size = (checkpoint.preprocessing or card.preprocessing).image_size
-    model, form = _fit(card, state, image_size, f"'{checkpoint.source}' ({naming} naming)")
+    source = f"'{checkpoint.source}' ({naming} naming)"
+    model, form = fit(_skeleton(card, image_size), state, source, card.name)
     model.load_state_dict(state, strict=True, assign=True)
     model.set_preprocessing(checkpoint.preprocessing or card.preprocessing)
     return model, form
@@ -127,47 +123,8 @@ def _drop_zero_head_bias(card: ImageTextCard, state: StateDict) -> None:
         )
 
 
-def _fit(
-    card: ImageTextCard, state: StateDict, image_size: int, source: str
-) -> tuple[ImageTextModel, Form]:
-    """Return the skeleton, without values, whose keys and shapes are those of `state`."""
-    given = {key: value.shape for key, value in state.items()}
-    problems: list[list[str]] = []
-    for form, skeleton in _skeletons(card, image_size):
-        wanted = {key: value.shape for key, value in skeleton.state_dict().items()}
-        if wanted == given:
-            return skeleton, form
-        problems.append(_differences(wanted, given))
-    raise ValueError(f"{source} does not fit {card.name}: {'; '.join(min(problems, key=len))}.")
-
-
-def _skeletons(card: ImageTextCard, image_size: int) -> Iterator[tuple[Form, ImageTextModel]]:
+def _skeleton(card: ImageTextCard, image_size: int) -> ImageTextModel:
     with torch.device("meta"):
         model = build_model(card)
         resize_image_encoder(model.image_encoder, image_size)
-        yield "train-time", model.eval()
-        merge_branches(model)
-        yield "merged", model
-        fold_norms_and_scales(model)
-        yield "folded", model
-
-
-def _differences(wanted: dict[str, torch.Size], given: dict[str, torch.Size]) -> list[str]:
-    missing = sorted(wanted.keys() - given.keys())
-    unexpected = sorted(given.keys() - wanted.keys())
-    reshaped = [
-        f"'{key}' has shape {tuple(given[key])} instead of {tuple(wanted[key])}"
-        for key in sorted(wanted.keys() & given.keys())
-        if wanted[key] != given[key]
-    ]
-    return [
-        *_some("missing", [f"'{key}'" for key in missing]),
-        *_some("unexpected", [f"'{key}'" for key in unexpected]),
-        *_some("of another shape", reshaped),
-    ]
-
-
-def _some(problem: str, items: list[str]) -> list[str]:
-    if not items:
-        return []
-    return [f"{len(items)} keys {problem} ({', '.join(items[:3])}{', …' if items[3:] else ''})"]
+    return model.eval()

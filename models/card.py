@@ -12,6 +12,8 @@ TextBlock = Literal["attention", "repmixer"]
 Naming = Literal["zoo", "open_clip", "apple", "transformers"]
 Stage = Literal[2, 3]
 """Of FastVLM's training: visual instruction tuning (2), and more of it (3)."""
+MultiScale = Literal["average", "depthwise"]
+"""How features of earlier stages of a tower are pooled to the grid of the last."""
 
 CLIP_VOCABULARY_SIZE = 49408
 """Size of CLIP's byte-pair vocabulary; the end-of-text token is its last entry, 49407."""
@@ -172,4 +174,7 @@ class VisionLanguageCard(ModelCard):
     stride: int
     """Side in pixels of the square that a visual token stands for."""
     language: LanguageModelConfig
+    multi_scale: MultiScale | None = None
+    """Whether the projector also reads the features of earlier stages, and how they are pooled; no
+    published weights have them."""
     results: tuple[PublishedVisionLanguageResults, ...] = ()

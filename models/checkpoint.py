@@ -9,18 +9,17 @@ import os
 import pickle
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from zoo.models.card import Naming
+from zoo.models.fastvlm.vision_language_model import VisionLanguageModel
 from zoo.models.preprocess import Interpolation, Preprocessing
-
-if TYPE_CHECKING:
-    from zoo.models.trainable import TrainableModel
+from zoo.models.trainable import TrainableModel
 
 StateDict = dict[str, Tensor]
 
@@ -31,6 +30,9 @@ _FOLDER_WEIGHTS = (
     "open_clip_pytorch_model.safetensors",
     "open_clip_pytorch_model.bin",
     "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
 )
 """File names inside a folder, in the order in which they are looked for."""
 
@@ -61,13 +63,19 @@ class Checkpoint:
     """Preprocessing stated beside the weights."""
     open_clip_config: Mapping[str, Any] | None = None
     """`model_cfg` of an open_clip folder."""
+    folder: Path | None = None
+    """Where the file lies: a configuration or a tokenizer may lie beside it."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """The header of a file of ours."""
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Read a weights file (.safetensors, .pt, .pth, .bin) or a folder with one inside.
 
-    Raises FileNotFoundError when there is nothing at `path`, and ValueError for a file that is
-    empty, truncated, not a checkpoint, or a pickle that holds code.
+    In place of one file there may be several, listed by a `.index.json` as transformers writes it.
+
+    Raises FileNotFoundError when there is nothing at `path` or a listed file is missing, and
+    ValueError for a file that is empty, truncated, not a checkpoint, or a pickle that holds code.
     """
     path = Path(path)
     if not path.exists():
@@ -76,22 +84,30 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         return _read_folder(path)
     if path.stat().st_size == 0:
         raise ValueError(f"'{path}' holds zero bytes; copy or download the weights again.")
+    if path.name.endswith(".index.json"):
+        return _read_listed(path)
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
-    return Checkpoint(source=str(path), state=_read_torch(path))
+    return Checkpoint(source=str(path), state=_read_torch(path), folder=path.parent)
 
 
 def save_weights(model: TrainableModel, path: str | os.PathLike[str]) -> None:
     """Write `model` as safetensors in our naming, whole or not at all.
 
-    The header names the model and its preprocessing; `load_model(name, weights=path)` reads it.
+    The header names the model and its preprocessing, and for FastVLM its language model and tiles;
+    `load_model(name, weights=path)` reads it. FastVLM's tokenizer is a file of its own: see
+    `zoo.models.fastvlm.language_model.write_tokenizer`.
     """
     metadata = {
         "format": "zoo",
         "model": model.card.name,
         "preprocessing": json.dumps(asdict(model.preprocessing)),
     }
-    write_state(model.state_dict(), Path(path), metadata)
+    if isinstance(model, VisionLanguageModel):
+        metadata["language"] = json.dumps(asdict(model.card.language))
+        metadata["grids"] = json.dumps(model.views.grids)
+        metadata["multi_scale"] = json.dumps(model.card.multi_scale)
+    write_state(without_ties(model.state_dict()), Path(path), metadata)
 
 
 def write_state(state: StateDict, path: Path, metadata: dict[str, str] | None = None) -> None:
@@ -117,6 +133,17 @@ def write_state(state: StateDict, path: Path, metadata: dict[str, str] | None = 
         raise OSError(errno.EIO, f"writing failed: {error}", str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def without_ties(state: StateDict) -> StateDict:
+    """Return `state` without the tensors that are another one under a second name, as the output
+    embedding of a language model may be its input embedding."""
+    first = {(value.data_ptr(), value.shape): key for key, value in reversed(state.items())}
+    return {
+        key: value
+        for key, value in state.items()
+        if value.numel() == 0 or first[value.data_ptr(), value.shape] == key
+    }
 
 
 def weights_sha256(module: nn.Module) -> str:
@@ -152,12 +179,25 @@ def detect_naming(checkpoint: Checkpoint) -> Naming:
     )
 
 
+def _read_listed(index: Path) -> Checkpoint:
+    """Read the files of an index: `weight_map` says in which of them each tensor lies."""
+    names = read_json(index).get("weight_map")
+    if not isinstance(names, dict) or not names:
+        raise ValueError(f"'{index}' has no 'weight_map'; restore it, or name the weights file.")
+    state: StateDict = {}
+    for name in sorted(set(names.values())):
+        if Path(name).name != name:
+            raise ValueError(f"'{index}' lists '{name}', which is not a file beside it.")
+        state |= read_checkpoint(index.parent / name).state
+    return Checkpoint(source=str(index), state=state, folder=index.parent)
+
+
 def _read_folder(folder: Path) -> Checkpoint:
     checkpoint = read_checkpoint(_weights_inside(folder))
     config_path = folder / OPEN_CLIP_CONFIG
     if not config_path.exists():
         return checkpoint
-    config = _read_config(config_path)
+    config = read_json(config_path)
     return replace(
         checkpoint,
         preprocessing=_preprocessing_from_open_clip(config, config_path),
@@ -190,12 +230,15 @@ def _read_safetensors(path: Path) -> Checkpoint:
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, *_READING_ERRORS) as error:
         raise _unreadable(path, error) from error
-    preprocessing = metadata.get("preprocessing") if metadata.get("format") == "zoo" else None
+    metadata = metadata if metadata.get("format") == "zoo" else {}
+    preprocessing = metadata.get("preprocessing")
     return Checkpoint(
         source=str(path),
         state=state,
-        written_for=metadata.get("model") if metadata.get("format") == "zoo" else None,
+        written_for=metadata.get("model"),
         preprocessing=preprocessing and _preprocessing_from_json(json.loads(preprocessing)),
+        folder=path.parent,
+        metadata=metadata,
     )
 
 
@@ -235,7 +278,8 @@ def _unreadable(path: Path, error: Exception) -> ValueError:
     )
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in `path`. Raises ValueError for anything else."""
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 
 from zoo.models.assemble import assemble, export_state, require_train_time
-from zoo.models.card import ImageTextCard, Naming
+from zoo.models.card import ImageTextCard, Naming, VisionLanguageCard
 from zoo.models.checkpoint import read_checkpoint, save_weights, write_state
-from zoo.models.registry import get_card_of
+from zoo.models.fastvlm.convert import convert_fastvlm
+from zoo.models.fit import refuse_folded
+from zoo.models.registry import get_card, get_card_of
 from zoo.models.reparameterize import merge_branches
 
 
@@ -24,10 +26,17 @@ def convert_weights(
 
     `naming` "zoo" writes safetensors that `load_model` reads; "open_clip" and "apple" write
     those projects' keys, to `.safetensors` or `.pt`. Reparameterized weights are folded entirely
-    in zoo's naming, and merged as far as the original merges in the other two.
+    in zoo's naming, and merged as far as the original merges in the other two. FastVLM: see
+    `zoo.models.fastvlm.convert`.
 
-    Raises ValueError for weights that do not fit, or a form that cannot be reached from theirs.
+    Raises ValueError for weights that do not fit, a naming that the model does not have, or a form
+    that cannot be reached from theirs.
     """
+    if isinstance(get_card(model), VisionLanguageCard):
+        convert_fastvlm(source, target, model=model, naming=naming, reparameterize=reparameterize)
+        return
+    if naming == "transformers":
+        raise ValueError(f"transformers has no {model}; write it in open_clip's naming.")
     card = get_card_of(ImageTextCard, model)
     converted, form = assemble(card, read_checkpoint(source))
     if not reparameterize:
@@ -35,11 +44,7 @@ def convert_weights(
     if naming == "zoo":
         save_weights(converted.reparameterize() if reparameterize else converted, target)
         return
-    if form == "folded":
-        raise ValueError(
-            f"'{source}' is folded further than {naming}'s naming can hold; convert the "
-            "train-time checkpoint instead."
-        )
+    refuse_folded(form, source, naming)
     if reparameterize:
         merge_branches(converted)
     write_state(export_state(converted, naming), Path(target))

@@ -26,7 +26,7 @@ def chosen_device(device: str | torch.device | None) -> torch.device:
 
 
 def computes_bfloat16_fast(device: torch.device) -> bool:
-    """Whether bfloat16 is faster than float32.
+    """Whether bfloat16 is faster than float32 for every kind of model.
 
     On a CPU that takes AMX; AVX-512's bfloat16 multiplies but leaves the rest of a convolutional
     tower, which memory binds, to conversions.
@@ -37,10 +37,16 @@ def computes_bfloat16_fast(device: torch.device) -> bool:
 
 
 def fastest_dtype(device: torch.device) -> torch.dtype:
-    """Return the number format in which `device` runs a language model fastest."""
+    """Return the number format in which `device` runs a language model fastest.
+
+    A language model is linear layers, so on a CPU AVX-512's bfloat16 is enough for that. Without
+    it torch computes bfloat16 several times slower than float32.
+    """
     if computes_bfloat16_fast(device):
         return torch.bfloat16
-    return torch.float32 if device.type == "cpu" else torch.float16
+    if device.type == "cpu":
+        return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
+    return torch.float16
 
 
 def _fastest_device() -> str:

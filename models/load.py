@@ -34,14 +34,19 @@ def load_model(
         weights: "published" for the authors' weights from the Hugging Face hub (cached), None
             for random ones (seed torch for the same ones again), or the path of a checkpoint or
             of a folder with one: Apple's, open_clip's, transformers' or zoo's naming, train-time
-            or reparameterized, recognised from its keys.
-        reparameterize: fold train-time branches for inference. False keeps them, for training.
+            or reparameterized, recognised from its keys. FastVLM's folders also hold its tokenizer
+            and say which language model it has.
+        reparameterize: fold train-time branches for inference. False keeps them, for training;
+            FastVLM's tower then has the form that the file gives it, which is merged in the
+            published ones.
         device: where the model goes, "auto" for the fastest there is; the CPU by default.
         dtype: of the parameters; float32 by default, and for FastVLM what the device computes
-            fastest. torch.int8 quantizes FastVLM's linear layers, on the CPU. Folding happens
-            before the cast.
+            fastest (float32 takes 31 GB for fastvlm-7b, torch.bfloat16 half). torch.int8 quantizes
+            the linear layers of FastVLM's language model, on the CPU. Folding happens before the
+            cast.
         image_size: side of the input in pixels, if another than the weights were trained with.
-        stage: which of FastVLM's published weights; 3 by default.
+        stage: which of FastVLM's published weights: 3 (the default, from the hub) or 2 (an archive
+            of Apple's, kept in `HF_HOME`).
 
     Raises:
         ValueError: unknown name, an argument that the model does not have, or a checkpoint that is

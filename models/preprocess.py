@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -37,10 +38,16 @@ DECODING_ERRORS = (
 )
 """What Pillow's decoders raise on damaged files."""
 
-_RESAMPLING = {
+RESAMPLING = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
 }
+"""Pillow's name of an interpolation."""
+
+_REACH = 5
+"""Pixels beyond which padding stays padding: a bicubic filter reads two to either side."""
+_LONG = 16
+"""Aspect ratio from which on the longer side is resized before the shorter is padded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +56,10 @@ class Preprocessing:
 
     "crop" resizes the shorter side and crops the centre: the pixels equal those of torchvision's
     `Resize(size)`, `CenterCrop(size)`, `ToTensor()`, `Normalize(mean, std)` on an RGB picture,
-    which the originals use (`mobileclip/__init__.py`, open_clip `transform.py`). "pad" keeps the
-    whole picture: it fills up the shorter side with the mean colour, half on either side, and
-    resizes the square (`mm_utils.py` of FastVLM).
+    which the originals use (`mobileclip/__init__.py`, open_clip `transform.py`). They are those of
+    transformers' `CLIPImageProcessor`, too, which crops one pixel further left or up where three,
+    seven, eleven, … are to be cut. "pad" keeps the whole picture: it fills up the shorter side
+    with the mean colour, half on either side, and resizes the square (`mm_utils.py` of FastVLM).
     """
 
     image_size: int
@@ -62,9 +70,9 @@ class Preprocessing:
     """How a picture that is no square becomes one."""
 
     def __post_init__(self) -> None:
-        if self.interpolation not in _RESAMPLING:
+        if self.interpolation not in RESAMPLING:
             raise ValueError(
-                f"The interpolation is '{self.interpolation}'; give {' or '.join(_RESAMPLING)}."
+                f"The interpolation is '{self.interpolation}'; give {' or '.join(RESAMPLING)}."
             )
         if self.aspect not in get_args(Aspect):
             raise ValueError(
@@ -96,46 +104,67 @@ class Preprocessing:
         return (image - mean) / std
 
     def to_square(self, image: Image.Image) -> Image.Image:
-        """Return the RGB picture `image` as image_size x image_size, cropped or padded."""
-        if self.aspect == "pad":
-            image = self._padded(image)
+        """Return the RGB picture `image` as image_size x image_size, cropped or padded.
+
+        Memory goes with the picture and the result, not with the padded square or the resized
+        strip between them. Up to an aspect ratio of 3:1 where padded, 16:1 where cropped, the
+        pixels are those of the plain way; beyond, a padded picture's may differ by one level of
+        255, a cropped one's as far as Pillow rounds between the two axes.
+        """
+        return self._padded(image) if self.aspect == "pad" else self._cropped(image)
+
+    def _cropped(self, image: Image.Image) -> Image.Image:
         width, height = self._resized(image.width, image.height)
-        if (width, height) != image.size:
-            image = image.resize((width, height), _RESAMPLING[self.interpolation])
-        left, top = self._crop_offset(width), self._crop_offset(height)
-        return image.crop((left, top, left + self.image_size, top + self.image_size))
+        x, y = self._middle(image.width, width), self._middle(image.height, height)
+        resized = _resize(image, x, y, RESAMPLING[self.interpolation])
+        left, top = self._crop_offset(width) - x.first, self._crop_offset(height) - y.first
+        return resized.crop((left, top, left + self.image_size, top + self.image_size))
+
+    def _padded(self, image: Image.Image) -> Image.Image:
+        size, resampling = self.image_size, RESAMPLING[self.interpolation]
+        colour = tuple(int(255 * value) for value in self.mean)
+        width = height = side = max(image.size)
+        if side > max(size, _LONG * min(image.size)):
+            width, height = (size, side) if image.width == side else (side, size)
+            image = image.resize((min(image.width, width), min(image.height, height)), resampling)
+        x, y = self._reached(image.width, width), self._reached(image.height, height)
+        left, top = math.floor(x.start), math.floor(y.start)
+        canvas = Image.new("RGB", (math.ceil(x.end) - left, math.ceil(y.end) - top), colour)
+        canvas.paste(image, ((width - image.width) // 2 - left, (height - image.height) // 2 - top))
+        square = Image.new("RGB", (size, size), colour)
+        part = _resize(canvas, x.seen_from(left), y.seen_from(top), resampling)
+        square.paste(part, (x.first, y.first))
+        return square
 
     def _tensor_to_square(self, image: Tensor) -> Tensor:
         if self.aspect == "pad":
-            image = self._padded_tensor(image)
+            return self._padded_tensor(image).clamp(0, 1)
         width, height = self._resized(image.shape[2], image.shape[1])
-        if (height, width) != image.shape[1:]:
-            image = F.interpolate(
-                image[None],
-                size=(height, width),
-                mode=self.interpolation,
-                align_corners=False,
-                antialias=True,
-            )[0].clamp(0, 1)
+        image = self._interpolated(image, height, width).clamp(0, 1)
         left, top = self._crop_offset(width), self._crop_offset(height)
         return image[:, top : top + self.image_size, left : left + self.image_size]
 
-    def _padded(self, image: Image.Image) -> Image.Image:
-        if image.width == image.height:
-            return image
-        side = max(image.size)
-        square = Image.new("RGB", (side, side), tuple(int(255 * value) for value in self.mean))
-        square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
-        return square
-
     def _padded_tensor(self, image: Tensor) -> Tensor:
-        height, width = image.shape[1:]
+        """The longer side is resized before the shorter is padded: the axes are independent."""
+        size, (height, width) = self.image_size, image.shape[1:]
         side = max(height, width)
-        square = torch.tensor(self.mean, dtype=image.dtype, device=image.device)
-        square = square.view(3, 1, 1).repeat(1, side, side)
-        top, left = (side - height) // 2, (side - width) // 2
-        square[:, top : top + height, left : left + width] = image
-        return square
+        image = self._interpolated(image, *((height, size) if width == side else (size, width)))
+        square = torch.tensor(self.mean, dtype=image.dtype, device=image.device).view(3, 1, 1)
+        square = square.repeat(1, *((side, size) if width == side else (size, side)))
+        top, left = (square.shape[1] - image.shape[1]) // 2, (square.shape[2] - image.shape[2]) // 2
+        square[:, top : top + image.shape[1], left : left + image.shape[2]] = image
+        return self._interpolated(square, size, size)
+
+    def _interpolated(self, image: Tensor, height: int, width: int) -> Tensor:
+        if (height, width) == image.shape[1:]:
+            return image
+        return F.interpolate(
+            image[None],
+            size=(height, width),
+            mode=self.interpolation,
+            align_corners=False,
+            antialias=True,
+        )[0]
 
     def _resized(self, width: int, height: int) -> tuple[int, int]:
         """The shorter side becomes image_size, the longer is truncated, as torchvision does."""
@@ -145,6 +174,41 @@ class Preprocessing:
 
     def _crop_offset(self, length: int) -> int:
         return round((length - self.image_size) / 2)
+
+    def _middle(self, length: int, resized: int) -> _Span:
+        """What of an axis resized from `length` is worth computing for its crop."""
+        left = self._crop_offset(resized)
+        margin = _LONG // 2 * self.image_size
+        first, last = max(0, left - margin), min(resized, left + self.image_size + margin)
+        return _Span(first, last, first * length / resized, last * length / resized)
+
+    def _reached(self, length: int, side: int) -> _Span:
+        """What of an axis padded from `length` to `side` and resized is not all padding."""
+        size, offset = self.image_size, (side - length) // 2
+        margin = max(length, _REACH * max(side / size, 1))
+        first = max(0, math.floor((offset - margin) * size / side))
+        last = min(size, math.ceil((offset + length + margin) * size / side))
+        return _Span(first, last, first * side / size, last * side / size)
+
+
+class _Span(NamedTuple):
+    """Pixels of one axis of a resized picture and the part of the source they show."""
+
+    first: int
+    last: int
+    """Not included."""
+    start: float
+    """Place in the source, in pixels."""
+    end: float
+
+    def seen_from(self, origin: int) -> _Span:
+        """The span in a source that begins at `origin`."""
+        return self._replace(start=self.start - origin, end=self.end - origin)
+
+
+def _resize(image: Image.Image, x: _Span, y: _Span, resampling: Image.Resampling) -> Image.Image:
+    size = x.last - x.first, y.last - y.first
+    return image.resize(size, resampling, box=(x.start, y.start, x.end, y.end))
 
 
 def open_image(source: str | Path | bytes | Image.Image) -> Image.Image:

@@ -6,6 +6,8 @@ up to that of the whole. What adds up is the gradient at the towers' features (G
 gradient there, then run every part again and send its share of that gradient through it.
 
 It is the gradient of the whole batch, except that BatchNorm normalises each part by itself.
+
+A task whose losses do add up says so: its parts go through the towers once.
 """
 
 from __future__ import annotations
@@ -40,6 +42,8 @@ def add_gradients(
         parts: how many the towers take one after another; 1 keeps all activations at once.
         scaled: multiplies the loss that is differentiated, against underflow in float16.
     """
+    if task.adds_up:
+        return _add_in_turn(task, towers, _pieces(task.with_shares(batch), parts), scaled)
     if parts == 1:
         losses = task.losses(towers(batch), batch)
         scaled(_sum(losses)).backward()
@@ -55,6 +59,23 @@ def add_gradients(
         with nullcontext() if is_last else towers.gradients_kept():
             _send_back(towers(piece), _share(joined, index, parts))
     return _detached(losses)
+
+
+def _add_in_turn(
+    task: AnyTask,
+    towers: Towers,
+    pieces: list[dict[str, Tensor]],
+    scaled: Callable[[Tensor], Tensor],
+) -> Losses:
+    """Add the gradients of losses that are sums over the pieces; return the sums."""
+    sums: Losses = {}
+    for index, piece in enumerate(pieces):
+        is_last = index == len(pieces) - 1
+        with nullcontext() if is_last else towers.gradients_kept():
+            losses = task.losses(towers(piece), piece)
+            scaled(_sum(losses)).backward()
+        sums = {name: sums.get(name, 0) + loss.detach() for name, loss in losses.items()}
+    return sums
 
 
 def _features_alone(

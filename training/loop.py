@@ -33,6 +33,7 @@ from zoo.training.run import check_shares
 from zoo.training.step import Update, update
 from zoo.training.tasks.build import build_task
 from zoo.training.tasks.task import AnyTask
+from zoo.training.vision_language.prepare import scales_of_parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,10 +132,12 @@ def _begin(recipe: Recipe, task: AnyTask, loader: BatchLoader, world: World) -> 
 
 
 def _learning_rate_scales(recipe: Recipe, task: AnyTask) -> dict[str, float]:
-    """The factors of the learning rate that fine-tuning asks for, by the task's names."""
-    if recipe.fine_tuning is None:
-        return {}
-    scales = learning_rate_scales(task.model, recipe.fine_tuning)
+    """The factors of the learning rate that the recipe asks for, by the task's names."""
+    scales: dict[str, float] = {}
+    if recipe.fine_tuning is not None:
+        scales = learning_rate_scales(task.model, recipe.fine_tuning)
+    if recipe.vision_language is not None:
+        scales = scales_of_parts(task.model, recipe.vision_language, recipe.learning_rate)
     return {f"model.{name}": scale for name, scale in scales.items()}
 
 

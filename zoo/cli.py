@@ -29,6 +29,7 @@ COMMANDS = {
     "info": Command("models:show_model", "one model's card"),
     "classify": Command("inference:classify", "label photographs with your own words"),
     "embed": Command("inference:embed", "photographs and texts to features in a file"),
+    "chat": Command("chat:chat", "ask about pictures, in one conversation"),
     "convert": Command("models:convert", "weights to another naming, reparameterized or not"),
     "interpolate": Command("interpolate:interpolate", "weights between two, as WiSE-FT"),
     "data tiny-world": Command("tiny_world:tiny_world", "shards of the procedural data set"),
@@ -49,6 +50,7 @@ COMMANDS = {
     "continual": Command("continual:continual", "train over time steps, with replay", True),
     "transfer": Command("transfer:transfer", "a small tower for a task, from few labels"),
     "eval": Command("evaluate:evaluate", "zero-shot classification and retrieval"),
+    "eval vlm": Command("eval_vlm:evaluate_vlm", "GQA, TextVQA, POPE, … or your own questions"),
     "export": Command("export:export", "Core ML packages, executed from the file and compared"),
     "bench latency": Command("bench:latency", "time the towers on this machine"),
     "bench students": Command("bench:students", "the demo's, reinforced against plain"),
@@ -63,6 +65,7 @@ COMMANDS = {
     "bench curation": Command("bench_curation:curation", "dedup and prune a million embeddings"),
     "bench continual": Command("bench_continual:continual", "what models forget over time"),
     "bench processes": Command("bench_processes:processes", "two processes against one"),
+    "bench ttft": Command("bench_ttft:ttft", "time to first token, beside transformers' models"),
     "demo": Command("demo:demo", "everything above, offline, on the tiny world"),
 }
 

@@ -67,6 +67,11 @@ def encode_question(tokenizer: Any, question: str, visual_tokens: Sequence[int])
     return list(_with_visual_tokens(tokenizer, turn, visual_tokens))
 
 
+def encode_answer_end(tokenizer: Any) -> list[int]:
+    """Return the ids between an answer and what the user says next."""
+    return _ids(tokenizer, f"{END}\n")
+
+
 def encode_conversation(
     tokenizer: Any,
     messages: Sequence[Message],

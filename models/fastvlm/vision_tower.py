@@ -9,17 +9,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.models.card import VisionTowerCard
+from zoo.models.fastvlm.multi_scale import MultiScalePooling, multi_scale_features
 from zoo.models.preprocess import ImageSource, Preprocessing
 from zoo.models.reparameterize import fold_norms_and_scales, merge_branches
 
 
-def feature_tokens(image_encoder: nn.Module, images: Tensor) -> Tensor:
+def feature_tokens(
+    image_encoder: nn.Module, images: Tensor, multi_scale: MultiScalePooling | None = None
+) -> Tensor:
     """Return a tower's features of images (B, 3, H, W) as tokens, row by row.
 
     FastViTHD gives (B, ⌈H / 64⌉ · ⌈W / 64⌉, 3072): the output of its last convolution, before any
-    pooling (`mobileclip_encoder.py`).
+    pooling (`mobileclip_encoder.py`). `multi_scale` joins features of earlier stages to it.
     """
-    features: Tensor = image_encoder.forward_features(images)  # pyright: ignore[reportCallIssue]
+    features: Tensor
+    if multi_scale is None:
+        features = image_encoder.forward_features(images)  # pyright: ignore[reportCallIssue]
+    else:
+        features = multi_scale_features(image_encoder, multi_scale, images)
     return features.flatten(2).transpose(1, 2)  # (B, C, h, w) -> (B, h·w, C)
 
 

@@ -59,25 +59,33 @@ def _downsample(ours: str, apple: str) -> list[Rule]:
     ]
 
 
-def _apple_mci_rules() -> list[Rule]:
-    """MCi0-2: `network` counts blocks, downsamplings and the position encoding in a row."""
-    network = f"{_APPLE_IMAGE}.network"
-    stages = f"{_IMAGE}.stages"
-    rules = _mobileone(f"{_IMAGE}.stem.{{i}}", f"{_APPLE_IMAGE}.patch_embed.{{i}}")
-    for stage, place in enumerate((0, 2, 4, 7)):
+def apple_mci_rules(ours: str, apple: str) -> list[Rule]:
+    """Return the rules of MCi0-2 and FastViTHD, whose keys have the prefixes `ours` and `apple`.
+
+    Apple's `network` counts blocks, downsamplings and position encodings in a row.
+    """
+    network, stages = f"{apple}.network", f"{ours}.stages"
+    rules = _mobileone(f"{ours}.stem.{{i}}", f"{apple}.patch_embed.{{i}}")
+    for stage, place in enumerate((0, 2, 4, 7, 10)):
         rules += _metaformer(f"{stages}.{stage}.blocks.{{i}}", f"{network}.{place}.{{i}}", "mlp")
-    for stage, place in ((1, 1), (2, 3), (3, 5)):
+    for stage, place in ((1, 1), (2, 3), (3, 5), (4, 8)):
         rules += _downsample(f"{stages}.{stage}.downsample", f"{network}.{place}")
-    position = f"{stages}.3.pos_emb"
     return [
         # Before the blocks, whose `{i}` would match "reparam_conv" and "pe".
-        Rule(f"{position}.pos_enc.{{leaf}}", f"{network}.6.pe.{{leaf}}"),
-        Rule(f"{position}.reparam_conv.{{leaf}}", f"{network}.6.reparam_conv.{{leaf}}"),
+        *_position_encoding(f"{stages}.3.pos_emb", f"{network}.6"),
+        *_position_encoding(f"{stages}.4.pos_emb", f"{network}.9"),
         *rules,
-        Rule(f"{_IMAGE}.final_conv.se.fc1.{{leaf}}", f"{_APPLE_IMAGE}.conv_exp.se.reduce.{{leaf}}"),
-        Rule(f"{_IMAGE}.final_conv.se.fc2.{{leaf}}", f"{_APPLE_IMAGE}.conv_exp.se.expand.{{leaf}}"),
-        *_mobileone(f"{_IMAGE}.final_conv", f"{_APPLE_IMAGE}.conv_exp"),
-        Rule(f"{_IMAGE}.head.fc.weight", f"{_APPLE_IMAGE}.head.proj", _transpose, _transpose),
+        Rule(f"{ours}.final_conv.se.fc1.{{leaf}}", f"{apple}.conv_exp.se.reduce.{{leaf}}"),
+        Rule(f"{ours}.final_conv.se.fc2.{{leaf}}", f"{apple}.conv_exp.se.expand.{{leaf}}"),
+        *_mobileone(f"{ours}.final_conv", f"{apple}.conv_exp"),
+        Rule(f"{ours}.head.fc.weight", f"{apple}.head.proj", _transpose, _transpose),
+    ]
+
+
+def _position_encoding(ours: str, apple: str) -> list[Rule]:
+    return [
+        Rule(f"{ours}.pos_enc.{{leaf}}", f"{apple}.pe.{{leaf}}"),
+        Rule(f"{ours}.reparam_conv.{{leaf}}", f"{apple}.reparam_conv.{{leaf}}"),
     ]
 
 
@@ -156,7 +164,7 @@ def _open_clip_text_rules() -> list[Rule]:
 
 _LOGIT_SCALE = Rule("logit_scale", "logit_scale")
 
-APPLE_MCI = KeyTable([_LOGIT_SCALE, *_apple_mci_rules(), *_apple_text_rules()])
+APPLE_MCI = KeyTable([_LOGIT_SCALE, *apple_mci_rules(_IMAGE, _APPLE_IMAGE), *_apple_text_rules()])
 APPLE_VIT = KeyTable([_LOGIT_SCALE, *_apple_vit_rules(), *_apple_text_rules()])
 OPEN_CLIP = KeyTable(
     [

@@ -29,6 +29,7 @@ from torch.utils.data import DataLoader
 
 from zoo.reinforced_data.augmentation.fast import prepare_worker
 from zoo.reinforced_data.augmentation.policy import AugmentationPolicy
+from zoo.reinforced_data.loading.batch_stream import BatchStream
 from zoo.reinforced_data.loading.batches import Batch, Batches, Slice, Tokenize
 from zoo.reinforced_data.loading.data_set import DataSet, DataSource
 from zoo.reinforced_data.loading.mixture import Mixture
@@ -44,16 +45,11 @@ from zoo.reinforced_data.sidecars.header import TeacherInfo
 Data = str | Path | DataSource | Sequence[str | Path] | Sequence[DataSource]
 
 
-class Loader:
-    """Batches of an endless sequence of samples that the seed alone decides.
+class Loader(BatchStream):
+    """Pictures and captions; see `BatchStream` for their order.
 
-    Every pass shows every sample once (or as often as its subset says) and the next one follows
-    without a seam. All ranks together make the global batches that one rank would make with a batch
-    `world_size` times as large. Neither the number of ranks nor of worker processes changes them.
-
-    Iterating yields the batches that begin in the present epoch, then the next iteration is the
-    next epoch: one pass over one data set, or as many samples as all of them have. `state_dict`
-    taken after a batch leads on to the batch after it.
+    A pass shows every sample once, or as often as its subset says. An epoch is one pass over one
+    data set, or as many samples as all of them have.
     """
 
     def __init__(
@@ -106,9 +102,8 @@ class Loader:
         self.teachers: Mapping[str, TeacherInfo] = self._data_sets[0].teachers
         plans = [data_set.plan(seed, "data", i) for i, data_set in enumerate(self._data_sets)]
         self._plan = Mixture(plans, [source.weight for source in sources], seed)
-        self._part = Slice(batch_size, rank, world_size)
-        _check_batch(self._part, self.samples)
-        self.seed, self.position = seed, 0
+        super().__init__(Slice(batch_size, rank, world_size), len(self._plan))
+        self.seed = seed
         render = Renderer(image_size, pixels)
         samples: TrainingSamples = (
             ReinforcedSamples(self._data_sets, render, seed, synthetic_ratio)
@@ -118,57 +113,8 @@ class Loader:
         self._batches = Batches(self._plan, samples, tokenize, self._part)
         self._num_workers, self._pin_memory = num_workers, pin_memory
         self._worker_init = prepare_worker if pixels == "fast" else None
-        self._stream: Iterator[Batch | ValueError | OSError] | None = None
-
-    @property
-    def samples(self) -> int:
-        """Samples of an epoch, over all ranks."""
-        return len(self._plan)
-
-    @property
-    def epoch(self) -> int:
-        """The epoch in which the next batch begins, from 0."""
-        return self.position * self._part.global_batch // self.samples
-
-    def __len__(self) -> int:
-        """Batches that begin in the present epoch; the next may have one more or less."""
-        return self._first_batch(self.epoch + 1) - self._first_batch(self.epoch)
-
-    def __iter__(self) -> Iterator[Batch]:
-        end = self._first_batch(self.epoch + 1)
-        while self.position < end:
-            yield self._next()
-
-    def state_dict(self) -> dict[str, int | str]:
-        """Return the place after the last batch given out, and what it holds for."""
-        return {"position": self.position} | self._identity()
-
-    def load_state_dict(self, state: Mapping[str, int | str]) -> None:
-        """Continue there, with any number of ranks and workers.
-
-        Raises ValueError when data, seed or global batch size are others.
-        """
-        for name, value in self._identity().items():
-            if state.get(name) != value:
-                raise ValueError(
-                    f"The loader's state was saved with {name} = {state.get(name)} but it is "
-                    f"{value} now; continue with the same data, seed and batch size."
-                )
-        self.position, self._stream = int(state["position"]), None
-
-    def _next(self) -> Batch:
-        # Workers go on across epochs: the stream ends only where the place is changed.
-        if self._stream is None:
-            self._stream = self._start()
-        batch = next(self._stream)
-        if isinstance(batch, ValueError | OSError):
-            self._stream = None
-            raise batch
-        self.position += 1
-        return batch
 
     def _start(self) -> Iterator[Batch | ValueError | OSError]:
-        """The batches from the present place on."""
         return iter(
             DataLoader(
                 self._batches,
@@ -180,9 +126,6 @@ class Loader:
                 generator=torch.Generator(),  # its own: torch's global random state stays untouched
             )
         )
-
-    def _first_batch(self, epoch: int) -> int:
-        return -(-epoch * self.samples // self._part.global_batch)
 
     def _identity(self) -> dict[str, int | str]:
         return {
@@ -223,15 +166,6 @@ def _check_options(
         raise ValueError("Plain data have no synthetic captions; leave out synthetic_ratio.")
     if not 0 <= synthetic_ratio <= 1:
         raise ValueError(f"synthetic_ratio is {synthetic_ratio}; give a value in [0, 1].")
-
-
-def _check_batch(part: Slice, samples: int) -> None:
-    if not 1 <= part.global_batch <= samples:
-        ranks = f" on {part.world_size} ranks" if part.world_size > 1 else ""
-        raise ValueError(
-            f"batch_size is {part.batch_size}{ranks} but there are {samples} usable samples; "
-            "give at least one sample a batch and one whole batch an epoch."
-        )
 
 
 def _check_same_keys(data_sets: Sequence[DataSet], synthetic_ratio: float | None) -> None:

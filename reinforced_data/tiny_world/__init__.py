@@ -10,6 +10,7 @@ from zoo.reinforced_data.tiny_world.captions import (
     candidate_captions,
     scene_captions,
 )
+from zoo.reinforced_data.tiny_world.conversations import conversation_samples
 from zoo.reinforced_data.tiny_world.questions import Question, scene_questions
 from zoo.reinforced_data.tiny_world.render import render_scene
 from zoo.reinforced_data.tiny_world.samples import scene_samples
@@ -40,6 +41,7 @@ __all__ = [
     "candidate_captions",
     "class_names",
     "colour_shape_pairs",
+    "conversation_samples",
     "is_held_out",
     "make_scene",
     "render_scene",

@@ -64,15 +64,21 @@ def scene_samples(
 def _sample(scene: Scene, captions: tuple[str, ...], image_size: int) -> Sample:
     image, mask = render_scene(scene, image_size=image_size)
     return Sample(
-        key=f"{scene.split}_{scene.seed}_{scene.index:08d}",
-        image=_png(image),
+        key=sample_key(scene),
+        image=encode_png(image),
         captions=captions,
         label=class_names().index(scene.main.class_name),
-        extra={"mask.png": _png(mask), "json": _description(scene)},
+        extra={"mask.png": encode_png(mask), "json": _description(scene)},
     )
 
 
-def _png(pixels: NDArray[np.uint8]) -> bytes:
+def sample_key(scene: Scene) -> str:
+    """Return the name of a scene's sample in a shard."""
+    return f"{scene.split}_{scene.seed}_{scene.index:08d}"
+
+
+def encode_png(pixels: NDArray[np.uint8]) -> bytes:
+    """Return a picture uint8 (H, W) or (H, W, 3) as a PNG file."""
     buffer = io.BytesIO()
     # Noise does not repeat: run lengths alone compress it better than level 1, and faster.
     Image.fromarray(pixels).save(buffer, format="PNG", compress_type=zlib.Z_RLE)

@@ -15,7 +15,8 @@ import pytest
 import torch
 from PIL import Image
 
-from zoo.export.coreml import IMAGE_PACKAGE, TEXT_PACKAGE, export_coreml
+from zoo.export.coreml import export_coreml
+from zoo.export.image_text_parts import IMAGE_PACKAGE, TEXT_PACKAGE
 from zoo.export.mil_interpreter import load_package
 from zoo.export.package_report import ExportReport
 from zoo.export.toolchain import import_coremltools
@@ -35,7 +36,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 def test_report_gives_agreement_size_ops_and_seconds(tiny_export: ExportReport) -> None:
-    for tower in (tiny_export.image, tiny_export.text):
+    for tower in tiny_export.parts.values():
         check = tower.verification
         assert check.precision == "float16"
         assert 0 < check.relative_l2 < 5e-3
@@ -45,14 +46,14 @@ def test_report_gives_agreement_size_ops_and_seconds(tiny_export: ExportReport) 
         assert tower.bytes == sum(len(content) for content in files_of(tower.package).values())
         assert tower.op_histogram == load_package(tower.package).op_histogram
         assert tower.conversion_seconds > 0
-    assert tiny_export.image.op_histogram["conv"] > 20
-    assert tiny_export.text.verification.table_relative_l2 > 0
+    assert tiny_export.parts["image"].op_histogram["conv"] > 20
+    assert tiny_export.parts["text"].verification.table_relative_l2 > 0
 
 
 def test_report_is_one_line_of_json_that_says_what_was_not_run(tiny_export: ExportReport) -> None:
     record = json.loads(json.dumps(tiny_export.to_record()))
     assert record["model"] == "mobileclip-tiny"
-    assert record["image"]["package"].endswith(IMAGE_PACKAGE)
+    assert record["parts"]["image"]["package"].endswith(IMAGE_PACKAGE)
     assert "nothing was run inside Apple's Core ML runtime" in record["executed_by"]
 
 
@@ -62,7 +63,7 @@ def test_image_package_takes_the_pixels_of_a_picture(
     picture = Image.radial_gradient("L").resize((64, 64))
     picture = Image.merge("RGB", (picture, picture.rotate(90), picture.rotate(180)))
     pixels = torch.tensor(list(picture.tobytes())).view(1, 64, 64, 3).permute(0, 3, 1, 2).float()
-    run = load_package(tiny_export.image.package).run({"image": pixels})
+    run = load_package(tiny_export.parts["image"].package).run({"image": pixels})
     with torch.no_grad():
         expected = tiny_model.encode_image(tiny_model.preprocess(picture)[None], normalize=True)
     torch.testing.assert_close(run.outputs["image_features"], expected, rtol=0, atol=3e-3)
@@ -72,7 +73,7 @@ def test_text_package_takes_the_tokens_of_the_tokenizer(
     tiny_export: ExportReport, tiny_model: ImageTextModel
 ) -> None:
     tokens = tiny_model.tokenize("a small red circle left of a large blue square")
-    run = load_package(tiny_export.text.package).run({"text": tokens.int()})
+    run = load_package(tiny_export.parts["text"].package).run({"text": tokens.int()})
     with torch.no_grad():
         expected = tiny_model.encode_text(tokens, normalize=True)
     torch.testing.assert_close(run.outputs["text_features"], expected, rtol=0, atol=3e-3)
@@ -81,8 +82,8 @@ def test_text_package_takes_the_tokens_of_the_tokenizer(
 def test_app_sees_a_picture_input_int32_tokens_and_float32_features(
     tiny_export: ExportReport,
 ) -> None:
-    image = spec_of(tiny_export.image.package).description
-    text = spec_of(tiny_export.text.package).description
+    image = spec_of(tiny_export.parts["image"].package).description
+    text = spec_of(tiny_export.parts["text"].package).description
     picture, tokens = image.input[0], text.input[0]
     assert (picture.name, tokens.name) == ("image", "text")
     assert (picture.type.imageType.width, picture.type.imageType.height) == (64, 64)
@@ -100,7 +101,7 @@ def test_app_sees_a_picture_input_int32_tokens_and_float32_features(
 
 
 def test_metadata_names_model_licence_and_figures(tiny_export: ExportReport) -> None:
-    metadata = spec_of(tiny_export.image.package).description.metadata
+    metadata = spec_of(tiny_export.parts["image"].package).description.metadata
     figures = dict(metadata.userDefined)
     assert "Apache-2.0" in metadata.license
     assert "mobileclip-tiny" in metadata.shortDescription
@@ -119,11 +120,11 @@ def test_normalisation_is_inside_a_float32_package(make_model: MakeModel, tmp_pa
     preprocessing = Preprocessing(image_size=64, mean=OPENAI_MEAN, std=OPENAI_STD)
     model = ImageTextModel(plain.card, plain.image_encoder, plain.text_encoder, preprocessing)
     report = export_coreml(model, tmp_path, precision="float32")
-    assert report.image.verification.precision == "float32"
-    assert report.image.verification.relative_l2 < 1e-5
-    assert report.text.verification.relative_l2 < 1e-5
+    assert report.parts["image"].verification.precision == "float32"
+    assert report.parts["image"].verification.relative_l2 < 1e-5
+    assert report.parts["text"].verification.relative_l2 < 1e-5
     pixels = torch.arange(3 * 64 * 64).remainder(256).float().view(1, 3, 64, 64)
-    run = load_package(report.image.package).run({"image": pixels})
+    run = load_package(report.parts["image"].package).run({"image": pixels})
     with torch.no_grad():
         raw = model.encode_image(pixels / 255, normalize=True)
         normalised = model.encode_image(preprocessing.normalize(pixels / 255), normalize=True)
@@ -220,7 +221,7 @@ def test_other_deployment_targets_agree(make_model: MakeModel, tmp_path: Path, t
         make_model("mobileclip-tiny"), tmp_path, minimum_deployment_target=target
     )
     expected = {"iOS16": 7, "iOS18": 9}[target]
-    assert spec_of(report.image.package).specificationVersion == expected
+    assert spec_of(report.parts["image"].package).specificationVersion == expected
 
 
 @pytest.mark.slow
@@ -230,5 +231,5 @@ def test_other_deployment_targets_agree(make_model: MakeModel, tmp_path: Path, t
 )
 def test_every_kind_of_tower_agrees(make_model: MakeModel, tmp_path: Path, name: str) -> None:
     report = export_coreml(make_model(name), tmp_path)
-    assert report.image.verification.cosine > 0.9999
-    assert report.text.verification.cosine > 0.9999
+    assert report.parts["image"].verification.cosine > 0.9999
+    assert report.parts["text"].verification.cosine > 0.9999

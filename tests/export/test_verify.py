@@ -8,36 +8,41 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from zoo.export.examples import example_images, example_texts
 from zoo.export.mil_interpreter import load_package
 from zoo.export.package_report import ExportReport
-from zoo.export.towers import example_images, example_texts
+from zoo.export.toolchain import import_coremltools, quiet_conversion
 from zoo.export.verify import Verification, verify_package
 from zoo.export.weight_seal import PROGRAM_FILE, WEIGHT_FILE, seal_weights
 from zoo.models.image_text_model import ImageTextModel
+
+IMAGES = [(image,) for image in example_images(64)]
+TEXTS = [(text,) for text in example_texts(32, 2048)]
 
 
 @pytest.fixture
 def image_package(tiny_export: ExportReport, tmp_path: Path) -> Path:
     """A copy of the image tower's package, to be damaged."""
-    return Path(shutil.copytree(tiny_export.image.package, tmp_path / "image.mlpackage"))
+    return Path(shutil.copytree(tiny_export.parts["image"].package, tmp_path / "image.mlpackage"))
 
 
 @pytest.fixture
 def text_package(tiny_export: ExportReport, tmp_path: Path) -> Path:
     """A copy of the text tower's package, to be damaged."""
-    return Path(shutil.copytree(tiny_export.text.package, tmp_path / "text.mlpackage"))
+    return Path(shutil.copytree(tiny_export.parts["text"].package, tmp_path / "text.mlpackage"))
 
 
 def verify_image(package: Path, eager: ImageTextModel) -> Verification:
     def model(pixels: Tensor) -> Tensor:
         return eager.encode_image(pixels / 255, normalize=True)
 
-    return verify_package(package, model, example_images(64))
+    return verify_package(package, model, IMAGES)
 
 
 def verify_text(package: Path, eager: ImageTextModel) -> Verification:
@@ -46,7 +51,7 @@ def verify_text(package: Path, eager: ImageTextModel) -> Verification:
 
     embedding = eager.text_encoder.get_submodule("token_embedding")
     assert isinstance(embedding, nn.Embedding)
-    return verify_package(package, model, example_texts(32, 2048), tables=[embedding.weight])
+    return verify_package(package, model, TEXTS, tables=[embedding.weight])
 
 
 def zero(path: Path, start: int, count: int) -> None:
@@ -59,8 +64,8 @@ def zero(path: Path, start: int, count: int) -> None:
 def test_sound_packages_pass(
     image_package: Path, text_package: Path, tiny_export: ExportReport, tiny_model: ImageTextModel
 ) -> None:
-    assert verify_image(image_package, tiny_model) == tiny_export.image.verification
-    assert verify_text(text_package, tiny_model) == tiny_export.text.verification
+    assert verify_image(image_package, tiny_model) == tiny_export.parts["image"].verification
+    assert verify_text(text_package, tiny_model) == tiny_export.parts["text"].verification
 
 
 @pytest.mark.parametrize("place", [0.1, 0.3, 0.5, 0.7, 0.9])
@@ -113,7 +118,29 @@ def test_table_of_another_shape_is_caught(text_package: Path, tiny_model: ImageT
         return tiny_model.encode_text(text.long(), normalize=True)
 
     with pytest.raises(ValueError, match=r"no lookup table of shape \(7, 128\)"):
-        verify_package(text_package, model, example_texts(32, 2048), tables=[torch.ones(7, 128)])
+        verify_package(text_package, model, TEXTS, tables=[torch.ones(7, 128)])
+
+
+def test_several_inputs_are_passed_in_the_order_of_the_package(tmp_path: Path) -> None:
+    ct = import_coremltools()
+    from coremltools.converters.mil import Builder
+
+    mb: Any = Builder
+    specs = [mb.TensorSpec(shape=(2, 3)), mb.TensorSpec(shape=(2, 3))]
+
+    @mb.program(input_specs=specs, opset_version=ct.target.iOS18)
+    def difference(later: Any, earlier: Any) -> Any:
+        return mb.sub(x=later, y=earlier)
+
+    with quiet_conversion():
+        package = ct.convert(
+            difference, minimum_deployment_target=ct.target.iOS18, skip_model_load=True
+        )
+    package.save(str(tmp_path / "difference.mlpackage"))
+    example = torch.rand(2, 3), torch.rand(2, 3)
+    verify_package(tmp_path / "difference.mlpackage", torch.sub, [example])
+    with pytest.raises(ValueError, match="does not agree"):
+        verify_package(tmp_path / "difference.mlpackage", lambda a, b: b - a, [example])
 
 
 @pytest.mark.parametrize("part", [WEIGHT_FILE, PROGRAM_FILE, "Manifest.json"])

@@ -30,7 +30,7 @@ def test_the_overview_names_every_command_and_what_it_does(
     assert main(arguments) == 0
     lines = capsys.readouterr().out.splitlines()
     for name, command in COMMANDS.items():
-        found = [line for line in lines if line.strip().startswith(f"{name} ")]
+        found = [line for line in lines if line.strip().partition("  ")[0] == name]
         assert [line.removesuffix(command.summary) != line for line in found] == [True], name
 
 

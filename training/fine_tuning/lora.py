@@ -9,6 +9,8 @@ from __future__ import annotations
 import copy
 from typing import Any, TypeVar
 
+from torch import nn
+
 from zoo.models.image_text_model import ImageTextModel
 from zoo.models.trainable import TrainableModel
 from zoo.training.fine_tuning.settings import FineTuning
@@ -27,17 +29,32 @@ def add_adapters(model: ImageTextModel, fine_tuning: FineTuning) -> None:
     Everything but the adapters is frozen. Their first values come from torch's random state.
     Raises ValueError when peft is not installed.
     """
+    put_adapters(
+        model,
+        rf"(?:{'|'.join(fine_tuning.trained_towers)})\.{_LAYERS}",
+        rank=fine_tuning.lora_rank,
+        alpha=fine_tuning.lora_alpha,
+    )
+
+
+def put_adapters(
+    module: nn.Module, layers: str | list[str], *, rank: int, alpha: float, dropout: float = 0.0
+) -> None:
+    """Put an adapter on the `layers` of `module`, a pattern or names, and freeze all else in it.
+
+    Raises ValueError when peft is not installed.
+    """
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
         raise ValueError('Fine-tuning with train="lora" needs peft; install zoo[lora].') from error
     config = LoraConfig(
-        r=fine_tuning.lora_rank,
-        lora_alpha=fine_tuning.lora_alpha,  # pyright: ignore[reportArgumentType]
-        lora_dropout=0.0,
-        target_modules=rf"(?:{'|'.join(fine_tuning.trained_towers)})\.{_LAYERS}",
+        r=rank,
+        lora_alpha=alpha,  # pyright: ignore[reportArgumentType]
+        lora_dropout=dropout,
+        target_modules=layers,
     )
-    inject_adapter_in_model(config, model)
+    inject_adapter_in_model(config, module)
 
 
 def merged_for_saving(model: Trained) -> Trained:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import MethodType
 
 from torch import nn
@@ -24,8 +25,13 @@ def prepare_fine_tuning(model: ImageTextModel, fine_tuning: FineTuning) -> None:
         add_adapters(model, fine_tuning)
     else:
         _freeze(model, fine_tuning)
-    for module in model.modules():
-        if isinstance(module, _BatchNorm) and not _is_trained(module):
+    keep_statistics([module for module in model.modules() if not _is_trained(module)])
+
+
+def keep_statistics(modules: Iterable[nn.Module]) -> None:
+    """Let every BatchNorm among `modules` stay in eval mode, whatever `train()` is called with."""
+    for module in modules:
+        if isinstance(module, _BatchNorm):
             _keep_in_eval_mode(module)
 
 

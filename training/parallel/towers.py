@@ -45,8 +45,8 @@ class Towers:
         if recipe.synchronize_batch_norm and world.size > 1:
             synchronize_batch_norm(task)
         if recipe.compile:
-            task.model.image_encoder.compile()
-            task.model.text_encoder.compile()
+            for part in task.compiled_parts():
+                part.compile()
         self.whole = [p for p in task.parameters() if p.ndim == 0]
         """Parameters that every process holds whole where the others are divided."""
         self._module = _wrapped(task, recipe, world, set(self.whole))
@@ -120,7 +120,8 @@ def _make_contiguous(image_encoder: nn.Module) -> None:
     if all(parameter.is_contiguous() for parameter in image_encoder.parameters()):
         return
     image_encoder.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
-    image_encoder.register_forward_pre_hook(_in_channels_last)
+    first = next(image_encoder.children())  # a tower is not always called as a whole
+    first.register_forward_pre_hook(_in_channels_last)
 
 
 def _in_channels_last(_: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:

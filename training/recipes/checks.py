@@ -80,10 +80,27 @@ def _check_task(recipe: Recipe) -> None:
         _check_left_out(recipe, "head")
     else:
         _check("head", recipe.head, recipe.head is not None, f"a file for the {task} task")
+    if task == "visual-instruction":
+        _check_left_out(recipe, "fine_tuning", "subset")
+        given = recipe.vision_language is not None
+        _check("vision_language", None, given, f"given for the {task} task")
+        _check_beginning(recipe)
+        together = recipe.synchronize_batch_norm  # it wants as many views in every process
+        _check("synchronize_batch_norm", together, not together, f"False for the {task} task")
+    else:
+        _check_left_out(recipe, "vision_language")
     if task == "captioning":
         _check_left_out(recipe, "fine_tuning")
         _check("channels_last", recipe.channels_last, not recipe.channels_last, "False for a CoCa")
         _check("init", recipe.init, recipe.init != "published", "a file or None for a CoCa")
+
+
+def _check_beginning(recipe: Recipe) -> None:
+    """Raise where a model is to begin with weights and with parts from elsewhere at once."""
+    settings = recipe.vision_language
+    parts = settings and (settings.language_model or settings.image_encoder)
+    allowed = "None beside a language_model or image_encoder to begin with"
+    _check("init", recipe.init, not parts or recipe.init is None, allowed)
 
 
 def _check_left_out(recipe: Recipe, *names: str) -> None:

@@ -15,6 +15,7 @@ TaskName = Literal[
     "feature-distillation",
     "classification-head",
     "classification",
+    "visual-instruction",
 ]
 REINFORCED_TASKS: tuple[TaskName, ...] = (
     "reinforced",

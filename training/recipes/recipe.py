@@ -13,6 +13,7 @@ from zoo.reinforced_data.loading.views import Pixels
 from zoo.training.fine_tuning.settings import FineTuning
 from zoo.training.recipes.checks import check_recipe
 from zoo.training.recipes.choices import Parallel, Precision, TaskName
+from zoo.training.vision_language.settings import VisionLanguage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +27,11 @@ class Recipe:
     """What is minimised: "contrastive" (plain CLIP), "sigmoid" (SigLIP), "captioning" (CoCa); on
     reinforced shards "reinforced" (MobileCLIP), "gated" (ALIP) or "prefix" (prefix conditioning);
     of a transfer "task-distillation", "feature-distillation" (both need them too) and
-    "classification-head"; of labelled shards "classification" (by the names of the classes)."""
+    "classification-head"; of labelled shards "classification" (by the names of the classes); of a
+    vision-language model "visual-instruction" (answers about pictures)."""
     data: str
-    """Training shards: a folder, a glob, a brace pattern, one file or a URL."""
+    """Training shards: a folder, a glob, a brace pattern, one file or a URL. Visual instruction:
+    a LLaVA file (.json, .jsonl), shards with conversations, or a mix (.json) of several."""
     subset: Path | None = None
     """Which samples of the shards to use and how often, as `zoo data filter` and the like write it;
     None uses all, once a pass."""
@@ -114,6 +117,8 @@ class Recipe:
     from the seed."""
     fine_tuning: FineTuning | None = None
     """Which parameters are trained, and how fast those far from the output; None trains all."""
+    vision_language: VisionLanguage | None = None
+    """Visual instruction: what is trained, how fast and on what views; other tasks have none."""
 
     def __post_init__(self) -> None:
         check_recipe(self)  # pyright: ignore[reportArgumentType]  # the folder and its link

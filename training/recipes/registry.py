@@ -6,6 +6,19 @@ import difflib
 from collections.abc import Callable
 
 from zoo.training.recipes.continual import tiny_continual
+from zoo.training.recipes.fastvlm import (
+    fastvlm_lora,
+    fastvlm_stage1,
+    fastvlm_stage1_5,
+    fastvlm_stage2,
+    fastvlm_stage3,
+)
+from zoo.training.recipes.fastvlm_tiny import (
+    fastvlm_tiny_stage1,
+    fastvlm_tiny_stage1_5,
+    fastvlm_tiny_stage2,
+    fastvlm_tiny_stage3,
+)
 from zoo.training.recipes.fine_tune import fine_tune, fine_tune_last, fine_tune_lora
 from zoo.training.recipes.objectives import alip, captioner, prefix, siglip
 from zoo.training.recipes.published import datacompdr_1b, datacompdr_12m, dfndr_2b
@@ -47,6 +60,15 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "fine-tune": fine_tune,
     "fine-tune-last": fine_tune_last,
     "fine-tune-lora": fine_tune_lora,
+    "fastvlm-stage1": fastvlm_stage1,
+    "fastvlm-stage1.5": fastvlm_stage1_5,
+    "fastvlm-stage2": fastvlm_stage2,
+    "fastvlm-stage3": fastvlm_stage3,
+    "fastvlm-lora": fastvlm_lora,
+    "fastvlm-tiny-stage1": fastvlm_tiny_stage1,
+    "fastvlm-tiny-stage1.5": fastvlm_tiny_stage1_5,
+    "fastvlm-tiny-stage2": fastvlm_tiny_stage2,
+    "fastvlm-tiny-stage3": fastvlm_tiny_stage3,
 }
 
 

@@ -10,4 +10,6 @@ dicts of tensors on the model's device:
     teacher_image.NAME       float  (B, D_k)       what teacher NAME says of that very augmentation
     teacher_text.NAME        float  (B, D_k)       … of that ground-truth caption
     teacher_synthetic.NAME   float  (B, D_k)       … of that synthetic caption
+
+Conversations have keys of their own: `training/vision_language/task.py`.
 """

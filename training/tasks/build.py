@@ -19,6 +19,7 @@ from zoo.training.tasks.reinforced import ReinforcedTask
 from zoo.training.tasks.sigmoid import SigmoidTask
 from zoo.training.tasks.task import AnyTask
 from zoo.training.transfer.build import TRANSFER_TASKS, build_transfer_task
+from zoo.training.vision_language.task import VisualInstructionTask
 
 # Tasks of any model that have no settings.
 _PLAIN_TASKS = {
@@ -37,6 +38,8 @@ def build_task(
     group: ProcessGroup | None = None,
 ) -> AnyTask:
     """Return the task of a recipe; `teachers` are those whose embeddings the batches carry."""
+    if recipe.task == "visual-instruction":
+        return VisualInstructionTask(model, group=group)
     if recipe.task in TRANSFER_TASKS:
         return build_transfer_task(recipe, model, teachers, group=group)
     if recipe.task == "classification":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,10 @@ class Task(nn.Module, Generic[Model]):
     compilation wrap, and a contrastive loss needs the whole batch.
     """
 
+    adds_up: ClassVar[bool] = False
+    """Whether the losses of a batch are the sums of those of its parts, each times its share: then
+    a part needs no other, and goes through the towers once."""
+
     def __init__(
         self,
         model: Model,
@@ -55,6 +59,11 @@ class Task(nn.Module, Generic[Model]):
                 f"which has only {', '.join(sorted(batch))}; the data must be made for this task."
             )
 
+    def with_shares(self, batch: Batch) -> Batch:
+        """Where losses add up: return this process's whole batch with what each of its samples
+        counts in the global batch, so that `losses` knows it of a part, too."""
+        return batch
+
     def forward(self, batch: Batch) -> Features:
         """Run the towers once each on a batch, or on a part of one."""
         raise NotImplementedError
@@ -68,6 +77,11 @@ class Task(nn.Module, Generic[Model]):
         `world size` times the global ones, so that the mean over processes is the gradient.
         """
         raise NotImplementedError
+
+    def compiled_parts(self) -> list[nn.Module]:
+        """Return the modules that torch.compile is to fuse, each by itself."""
+        names = ("image_encoder", "text_encoder")
+        return [self.model.get_submodule(name) for name in names]
 
     def after_step(self) -> None:
         """Bring parameters back into their permitted range after the optimizer has moved them."""

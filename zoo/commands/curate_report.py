@@ -182,7 +182,7 @@ def _cluster_figure(sizes: np.ndarray, kept: np.ndarray, heading: str) -> Figure
     return FigureSection(
         heading=heading,
         figure=scatter(
-            {"clusters": points}, _COLOURS, x_label="samples", y_label="samples kept", log=True
+            {"clusters": points}, _COLOURS, x_label="samples", y_label="samples kept", log="xy"
         ),
         caption="One point a cluster.",
     )

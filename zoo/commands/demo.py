@@ -19,6 +19,7 @@ from zoo.commands.demo_stages import (
     train_teacher,
     write_data,
 )
+from zoo.commands.demo_vision_language import evaluate_answers, train_stages, write_conversations
 from zoo.commands.export import export
 
 LATENCY_ROUNDS = 50
@@ -26,6 +27,8 @@ LATENCY_ROUNDS = 50
 
 def demo(*, folder: Path = Path("demo"), fresh: bool = False) -> None:
     """Write data, train a teacher, reinforce, train two students, evaluate, export, time, report.
+
+    A vision-language model is trained in its four stages, too, and asked about held-out scenes.
 
     Stages that are finished are kept, and a training that was stopped goes on where it was.
 
@@ -42,12 +45,15 @@ def demo(*, folder: Path = Path("demo"), fresh: bool = False) -> None:
     reinforce_student_data(paths)
     for student in STUDENTS:
         train_student(paths, student)
+    write_conversations(paths)
+    answering_run = train_stages(paths)
     paths.results.unlink(missing_ok=True)
     for run in RUNS:
         evaluate_run(paths, run, paths.results)
+    evaluate_answers(paths, answering_run, paths.results)
     _export(paths)
     heading("report")
-    report = write_demo_report(paths)
+    report = write_demo_report(paths, answering_run)
     say(f"{report} is ready after {duration(time.monotonic() - start)}")
 
 

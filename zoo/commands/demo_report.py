@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from zoo.commands.demo_stages import MODEL, DemoFolder
+from zoo.commands.demo_vision_language import answer_sections
 from zoo.eval.features import image_features
 from zoo.eval.plots import run_colours
 from zoo.eval.report import (
@@ -49,8 +50,8 @@ on the web. The other learned from what was stored.
 All are evaluated on combinations of colour and shape that no scene of the students shows."""
 
 
-def write_demo_report(paths: DemoFolder) -> Path:
-    """Write `report.html` and return its path."""
+def write_demo_report(paths: DemoFolder, answering_run: str) -> Path:
+    """Write `report.html` and return its path; `answering_run` is the vision-language model's."""
     records = read_results(paths.results)
     colours = run_colours(RUNS)
     logs = {run: paths.run(run) / "metrics.jsonl" for run in RUNS}
@@ -73,6 +74,7 @@ def write_demo_report(paths: DemoFolder) -> Path:
         ),
         _predictions(paths),
         _reinforced_samples(paths),
+        *answer_sections(paths, answering_run, _of_task(records, "vision_language")),
         results_table(classified, heading="Classification", columns=["model", "images"]),
         results_table(retrieved, heading="Retrieval", columns=["model", "images"]),
         results_table(

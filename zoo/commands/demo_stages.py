@@ -52,6 +52,10 @@ class DemoFolder:
         """Shards of held-out combinations."""
         return self.root / "data" / "test"
 
+    def conversations(self, name: str) -> Path:
+        """Shards with conversations about scenes."""
+        return self.root / "data" / name
+
     @property
     def results(self) -> Path:
         """JSON lines of every evaluation, export and timing."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import tyro
 
 from zoo.commands.console import say, show_table, status, weights_argument
 from zoo.eval.results import Record, append_result, result_record
 from zoo.export.coreml import DeploymentTarget, Precision, export_coreml
-from zoo.export.package_report import EXECUTED_BY, ExportReport, TowerReport
-from zoo.models.mobileclip.load import load_image_text_model
+from zoo.export.package_report import EXECUTED_BY, ExportReport, PartReport
+from zoo.models.card import Stage
+from zoo.models.load import load_model
 
 RESULTS = Path("results.jsonl")
 
@@ -22,21 +24,35 @@ def export(
     /,
     *,
     weights: str = "published",
+    stage: Stage | None = None,
+    image_size: int | None = None,
     precision: Precision = "float16",
     minimum_deployment_target: DeploymentTarget = "iOS17",
     results: Path = RESULTS,
 ) -> None:
-    """Write image and text tower as Core ML packages, execute both from the file and compare.
+    """Write a model's towers as Core ML packages, execute them from the file and compare.
+
+    MobileCLIP becomes an image and a text encoder; FastVLM a vision encoder, tower and projector
+    in one; FastViTHD its tower.
 
     Args:
         model: a name of `zoo list`.
-        folder: where the two .mlpackage folders go.
-        weights: "published", "none" (random) or a file.
+        folder: where the .mlpackage folders go.
+        weights: "published", "none" (random) or a file or folder.
+        stage: which of FastVLM's published weights; 3 by default.
+        image_size: side of the picture in pixels; the model's own by default.
         precision: of weights and arithmetic inside the packages.
         minimum_deployment_target: oldest system the packages run on.
         results: file that the JSON lines are appended to.
     """
-    loaded = load_image_text_model(model, weights=weights_argument(weights), reparameterize=False)
+    loaded = load_model(
+        model,
+        weights=weights_argument(weights),
+        stage=stage,
+        image_size=image_size,
+        reparameterize=False,
+        dtype=torch.float32,
+    )
     status(f"converting {loaded.card.name} and executing the packages from their files")
     report = export_coreml(
         loaded,
@@ -44,34 +60,33 @@ def export(
         precision=precision,
         minimum_deployment_target=minimum_deployment_target,
     )
-    towers = {"image": report.image, "text": report.text}
-    rows = [_row(outcome) for outcome in towers.values()]
+    rows = [_row(part) for part in report.parts.values()]
     show_table(["package", "MB", "relative L2", "cosine", "seconds"], rows)
     say(f"compared by {EXECUTED_BY}")
-    for tower, outcome in towers.items():
-        append_result(results, _record(report, tower, outcome))
+    for name, part in report.parts.items():
+        append_result(results, _record(report, name, part))
 
 
-def _record(report: ExportReport, tower: str, outcome: TowerReport) -> Record:
+def _record(report: ExportReport, name: str, part: PartReport) -> Record:
     return result_record(
         model=report.model,
         dataset="synthetic input",
         protocol={
             "task": "export",
-            "tower": tower,
-            "package": str(outcome.package),
+            "tower": name,
+            "package": str(part.package),
             "precision": report.precision,
             "minimum_deployment_target": report.minimum_deployment_target,
-            "examples": outcome.verification.examples,
-            "ops": outcome.op_histogram,
+            "examples": part.verification.examples,
+            "ops": part.op_histogram,
             "executed_by": EXECUTED_BY,
         },
         metrics={
-            "package_bytes": outcome.bytes,
-            "relative_l2": outcome.verification.relative_l2,
-            "cosine": outcome.verification.cosine,
-            "largest_activation": outcome.verification.largest_activation,
-            "conversion_seconds": outcome.conversion_seconds,
+            "package_bytes": part.bytes,
+            "relative_l2": part.verification.relative_l2,
+            "cosine": part.verification.cosine,
+            "largest_activation": part.verification.largest_activation,
+            "conversion_seconds": part.conversion_seconds,
         },
         units={
             "package_bytes": "bytes",
@@ -84,11 +99,11 @@ def _record(report: ExportReport, tower: str, outcome: TowerReport) -> Record:
     )
 
 
-def _row(tower: TowerReport) -> list[str]:
+def _row(part: PartReport) -> list[str]:
     return [
-        str(tower.package),
-        f"{tower.bytes / 1e6:.1f}",
-        f"{tower.verification.relative_l2:.1e}",
-        f"{tower.verification.cosine:.6f}",
-        f"{tower.conversion_seconds:.0f}",
+        str(part.package),
+        f"{part.bytes / 1e6:.1f}",
+        f"{part.verification.relative_l2:.1e}",
+        f"{part.verification.cosine:.6f}",
+        f"{part.conversion_seconds:.0f}",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,10 +15,14 @@ from zoo.models.card import (
     Naming,
     PublishedVisionLanguageResults,
     VisionLanguageCard,
+    VisionTowerCard,
 )
 from zoo.models.convert import convert_weights
+from zoo.models.load import load_model
 from zoo.models.registry import get_card, list_models
 
+_SHOWN = ("GQA", "TextVQA", "DocVQA")
+"""The benchmarks of vision-language models that the list shows."""
 _RESIZE = {
     "crop": "shorter side, {}, centre crop",
     "pad": "padded to a square, {}",
@@ -30,11 +35,17 @@ def show_models() -> None:
     columns = ["name", "M parameters", "size", "ImageNet %", "38 sets %", "iPhone ms", "weights"]
     show_table(columns, [_row(card) for card in cards if isinstance(card, ImageTextCard)])
     others = [card for card in cards if not isinstance(card, ImageTextCard)]
-    show_table(
-        ["name", "what it is", "size", "weights"],
-        [[card.name, card.summary, card.image_size, _licence(card)] for card in others],
-    )
+    columns = [
+        "name",
+        "language model",
+        "size",
+        *(f"{name} %" for name in _SHOWN),
+        "M1 ms",
+        "weights",
+    ]
+    show_table(columns, [_other_row(card) for card in others])
     say("Figures are the authors' (`zoo info NAME` names the source); image + text.")
+    say("M1 ms: time to first token on an M1 Max, image tower and prefill of the visual tokens.")
 
 
 def show_model(name: Annotated[str, tyro.conf.Positional]) -> None:
@@ -64,10 +75,13 @@ def convert(
 ) -> None:
     """Write the weights at SOURCE to TARGET (.safetensors or .pt) in another naming or form.
 
+    FastVLM is written as a folder with configuration and tokenizer, which Apple's code (naming
+    apple) or transformers load, its tower merged as they build it.
+
     Args:
         source: a weights file, or a folder with one.
-        target: the file to write.
-        model: whose weights they are, e.g. mobileclip2-s0.
+        target: the file to write, or the folder.
+        model: whose weights they are, e.g. mobileclip2-s0 or fastvlm-0.5b.
         naming: the keys to write.
         reparameterize: fold train-time branches.
     """
@@ -90,6 +104,22 @@ def _row(card: ImageTextCard) -> list[Any]:
     ]
 
 
+def _other_row(card: ModelCard) -> list[Any]:
+    results = card.results[-1] if isinstance(card, VisionLanguageCard) and card.results else None
+    figures = ["" for _ in (*_SHOWN, "ms")]
+    if results is not None:
+        figures = [*(results.accuracy[name] for name in _SHOWN), f"{results.ttft_ms:.0f}"]
+    return [card.name, _language_model(card), card.image_size, *figures, _licence(card)]
+
+
+def _language_model(card: ModelCard) -> str:
+    if not isinstance(card, VisionLanguageCard):
+        return "none: image tower alone"
+    numbers = card.language.numbers
+    layers, width = numbers["num_hidden_layers"], card.language.hidden_size
+    return f"{card.language.model_type}, {layers} x {width}"
+
+
 def _licence(card: ModelCard) -> str:
     return card.weights.licence if card.weights else "none published"
 
@@ -100,8 +130,29 @@ def _family_rows(card: ModelCard) -> list[list[Any]]:
         return [["text tower", _text_tower(card)], ["embedding", card.embed_dim]]
     if isinstance(card, VisionLanguageCard):
         numbers = ", ".join(f"{name} {value}" for name, value in card.language.numbers.items())
-        return [["language model", f"{card.language.model_type}: {numbers}"]]
+        tokens = (card.image_size // card.stride) ** 2
+        return [
+            ["language model", f"{card.language.model_type}: {numbers}"],
+            ["visual tokens", f"{tokens} of width {card.feature_dim}"],
+            *_parameter_rows(card),
+        ]
+    if isinstance(card, VisionTowerCard):
+        widths = f"visual tokens of width {card.feature_dim}, CLIP embedding {card.embed_dim}"
+        return [["output", widths], *_parameter_rows(card)]
     return []
+
+
+def _parameter_rows(card: ModelCard) -> list[list[Any]]:
+    """Counted in the reparameterized model, without its values."""
+    if isinstance(card, VisionLanguageCard) and find_spec("transformers") is None:
+        return []
+    model = load_model(card.name, weights=None, device="meta")
+    counts = {
+        name.replace("_", " "): sum(parameter.numel() for parameter in part.parameters())
+        for name, part in model.named_children()
+    }
+    text = ", ".join(f"{name} {count / 1e6:.1f} M" for name, count in counts.items())
+    return [["parameters", f"{sum(counts.values()) / 1e6:.1f} M: {text}"]]
 
 
 def _text_tower(card: ImageTextCard) -> str:

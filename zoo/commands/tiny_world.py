@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,8 @@ from zoo.commands.console import duration, say, status
 from zoo.models.class_names import CLASS_NAMES_FILE
 from zoo.reinforced_data.shards.sample import Sample
 from zoo.reinforced_data.shards.write import write_shards
-from zoo.reinforced_data.tiny_world import class_names, scene_samples
+from zoo.reinforced_data.tiny_world import class_names, conversation_samples, scene_samples
+from zoo.reinforced_data.tiny_world.conversations import ConversationStyle
 from zoo.reinforced_data.tiny_world.scene import MAX_OBJECTS, Split
 
 
@@ -29,6 +31,7 @@ def tiny_world(
     captions_per_scene: int = 3,
     caption_noise: float = 0.0,
     samples_per_shard: int = 1000,
+    conversations: ConversationStyle | None = None,
 ) -> None:
     """Write scenes of the tiny world as webdataset shards, and the class names beside them.
 
@@ -42,21 +45,32 @@ def tiny_world(
         captions_per_scene: wordings of each scene.
         caption_noise: probability that a caption is uninformative or wrong, as on the web.
         samples_per_shard: scenes a tar.
+        conversations: talk about the scenes in LLaVA's form, instead of captions, masks and class
+            names: a description of every object, questions of all kinds, or some of both.
     """
-    samples = scene_samples(
-        scenes,
+    world = partial(
+        _samples_of(conversations, captions_per_scene, caption_noise),
         seed=seed,
         split=split,
         image_size=image_size,
         max_objects=max_objects,
-        captions_per_scene=captions_per_scene,
-        caption_noise=caption_noise,
     )
     shards = write_shards(
-        _with_progress(samples, scenes), folder, samples_per_shard=samples_per_shard
+        _with_progress(world(scenes), scenes), folder, samples_per_shard=samples_per_shard
     )
-    (folder / CLASS_NAMES_FILE).write_text("\n".join(class_names()) + "\n", encoding="utf-8")
+    if conversations is None:
+        (folder / CLASS_NAMES_FILE).write_text("\n".join(class_names()) + "\n", encoding="utf-8")
     say(f"wrote {scenes} scenes in {len(shards)} shards to {folder}")
+
+
+def _samples_of(
+    conversations: ConversationStyle | None, captions_per_scene: int, caption_noise: float
+) -> Callable[..., Iterator[Sample]]:
+    if conversations is not None:
+        return partial(conversation_samples, style=conversations)
+    return partial(
+        scene_samples, captions_per_scene=captions_per_scene, caption_noise=caption_noise
+    )
 
 
 def _with_progress(samples: Iterator[Sample], total: int) -> Iterator[Sample]:

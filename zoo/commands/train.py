@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -15,17 +14,24 @@ from zoo.commands.console import duration, say, show_table, status
 from zoo.commands.data_pack import packing_progress
 from zoo.eval.datasets import EvalDataset, read_tar_dataset
 from zoo.eval.evaluate import evaluate
+from zoo.eval.vision_language.conversation_files import read_questions
+from zoo.eval.vision_language.own_questions import evaluate_questions
 from zoo.models.image_text_model import ImageTextModel
+from zoo.models.trainable import TrainableModel
 from zoo.reinforced_data.shards.pack import shards_of
+from zoo.training.checkpoints.train_state import BatchLoader
+from zoo.training.evaluation import Evaluate
 from zoo.training.loop import TrainResult
 from zoo.training.loop import train as run_loop
 from zoo.training.metrics.progress import Progress
-from zoo.training.parallel.world import one_complaint, training_world
+from zoo.training.parallel.world import World, one_complaint, training_world
 from zoo.training.recipes.recipe import Recipe
 from zoo.training.recipes.registry import RECIPES, get_recipe
 from zoo.training.run import build_loader, build_model
-
-Evaluate = Callable[[ImageTextModel, int], Mapping[str, float]]
+from zoo.training.vision_language.run import (
+    build_conversation_loader,
+    build_vision_language_model_of,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +42,8 @@ class TrainOptions:
     resume: bool = False
     """Go on from the latest checkpoint in the output folder, if there is one."""
     validation: Path | None = None
-    """Shards to evaluate zero-shot at every checkpoint."""
+    """What to evaluate at every checkpoint: shards, zero-shot; for visual instruction questions in
+    LLaVA's form (.json, .jsonl or shards), answers word for word."""
     class_names: Path | None = None
     """Text file with the class names of the validation shards, one a line."""
     device: str = "cpu"
@@ -69,11 +76,11 @@ def run_training(options: TrainOptions) -> TrainResult:
     """Train as `options` say, alone or as one of torchrun's processes, showing progress."""
     with training_world(options.device) as world:
         recipe = _with_shards(options.recipe)
-        model = build_model(recipe, world.device)
+        model, loader = _parts(recipe, world)
         result = run_loop(
             recipe,
             model=model,
-            loader=build_loader(recipe, model, world),
+            loader=loader,
             world=world,
             resume=options.resume,
             on_evaluate=_evaluation(options),
@@ -84,8 +91,19 @@ def run_training(options: TrainOptions) -> TrainResult:
     return result
 
 
+def _parts(recipe: Recipe, world: World) -> tuple[TrainableModel, BatchLoader]:
+    """The model to train and this process's share of the data."""
+    if recipe.task == "visual-instruction":
+        model = build_vision_language_model_of(recipe, world.device)
+        return model, build_conversation_loader(recipe, model, world)
+    model = build_model(recipe, world.device)
+    return model, build_loader(recipe, model, world)
+
+
 def _with_shards(recipe: Recipe) -> Recipe:
     """Name the shards that are made of a folder or table of pictures, if the data is one."""
+    if recipe.task == "visual-instruction":
+        return recipe
     shards = shards_of(recipe.data, recipe.cache_folder, on_progress=packing_progress())
     return replace(recipe, data=shards)
 
@@ -93,6 +111,10 @@ def _with_shards(recipe: Recipe) -> Recipe:
 def _evaluation(options: TrainOptions) -> Evaluate | None:
     if options.validation is None:
         return None
+    if options.recipe.vision_language is not None:
+        images = options.recipe.vision_language.images
+        questions = read_questions(options.validation, images=images)
+        return lambda model, _: evaluate_questions(model, questions).metrics
     dataset = read_tar_dataset(options.validation, class_names=options.class_names)
     if dataset.labels is not None and dataset.class_names is None:
         raise ValueError(f"'{options.validation}' has labels; give --class-names their file.")

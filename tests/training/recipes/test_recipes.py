@@ -5,6 +5,7 @@ Run: pytest tests/training/recipes/test_recipes.py
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
@@ -13,8 +14,7 @@ from typing import Any
 import pytest
 from toy_batches import toy_recipe
 
-from zoo.models.card import ImageTextCard
-from zoo.models.registry import get_card_of
+from zoo.models.registry import get_card
 from zoo.training.recipes.registry import RECIPES, get_recipe
 
 
@@ -68,7 +68,7 @@ def test_a_recipe_is_frozen() -> None:
 def test_every_recipe_builds_and_documents_itself(name: str) -> None:
     recipe = get_recipe(name)
     if recipe.task != "captioning":  # open_clip knows that model
-        assert get_card_of(ImageTextCard, recipe.model).name == recipe.model
+        assert get_card(recipe.model).name == recipe.model
     assert recipe.output.name == name
     documentation = RECIPES[name].__doc__ or ""
     for heading in ("Reproduces:", f"Command: zoo train {name}", "Cost:", "Expect:"):
@@ -79,6 +79,17 @@ def test_plain_and_reinforced_students_differ_in_the_task_alone() -> None:
     plain, reinforced = get_recipe("tiny-plain"), get_recipe("tiny-reinforced")
     assert (plain.task, reinforced.task) == ("contrastive", "reinforced")
     assert replace(reinforced, task=plain.task, output=plain.output) == plain
+
+
+def test_the_stages_of_fastvlm_follow_each_other() -> None:
+    stages = [get_recipe(f"fastvlm-stage{stage}") for stage in ("1", "1.5", "2", "3")]
+    assert stages[0].init is None
+    for before, after in itertools.pairwise(stages):
+        assert after.init == before.output / "weights.safetensors"
+    for stage in stages:
+        assert stage.warmup_samples == round(0.03 * stage.samples_seen)
+    trained = [stage.vision_language.train for stage in stages if stage.vision_language]
+    assert trained == ["projector", "all", "all", "all"]
 
 
 def test_an_unknown_recipe_gets_a_suggestion() -> None:

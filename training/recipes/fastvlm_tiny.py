@@ -1,0 +1,102 @@
+"""FastVLM's four stages in small, on conversations about tiny-world scenes: the demo's.
+
+Here tower and language model begin with random weights, where the published ones were pretrained.
+So stage 1.5 is the longest, its rates are those of training from scratch, and the tower trains with
+its branches and its BatchNorm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from zoo.training.recipes.recipe import Recipe
+from zoo.training.vision_language.settings import VisionLanguage
+
+_BATCH = 16
+_FROM_SCRATCH = VisionLanguage(
+    tower="train-time", train_batch_norm=True, max_length=512, group_by_length=False
+)
+
+
+def fastvlm_tiny_stage1() -> Recipe:
+    """fastvlm-tiny stage 1: the projector alone, on descriptions of single shapes.
+
+    Reproduces: stage 1 of FastVLM (arXiv 2412.13303, section 4), small. With random weights around
+        it the projector can learn little; the stage is there to be complete.
+    Command: zoo train fastvlm-tiny-stage1 (after `zoo demo` has written its data)
+    Cost: 20 steps of 16 conversations, about 5 seconds on two cores.
+    Expect: nothing by itself.
+    """
+    return _stage(
+        "1",
+        data="descriptions",
+        samples=320,
+        learning_rate=1e-3,
+        settings=replace(_FROM_SCRATCH, train="projector", train_batch_norm=False),
+    )
+
+
+def fastvlm_tiny_stage1_5() -> Recipe:
+    """fastvlm-tiny stage 1.5: the whole model, on dense descriptions of single shapes.
+
+    Reproduces: stage 1.5 of FastVLM, small; in place of the pretraining of tower and language
+        model, which need single shapes to learn what the words of a description stand for.
+    Command: zoo train fastvlm-tiny-stage1.5 --init RUN_OF_STAGE_1/weights.safetensors
+    Cost: 300 steps of 16 conversations.
+    Expect: nothing by itself.
+    """
+    return _stage("1.5", data="descriptions", samples=4_800, learning_rate=3e-3, after="1")
+
+
+def fastvlm_tiny_stage2() -> Recipe:
+    """fastvlm-tiny stage 2: questions and descriptions of scenes with one to three shapes.
+
+    Reproduces: stage 2 of FastVLM, small.
+    Command: zoo train fastvlm-tiny-stage2 --init RUN_OF_STAGE_1.5/weights.safetensors
+    Cost: 200 steps of 16 conversations.
+    Expect: see stage 3.
+    """
+    return _stage("2", data="mixed", samples=3_200, learning_rate=2e-3, after="1.5")
+
+
+def fastvlm_tiny_stage3() -> Recipe:
+    """fastvlm-tiny stage 3: longer conversations, of questions alone.
+
+    Reproduces: stage 3 of FastVLM, small.
+    Command: zoo train fastvlm-tiny-stage3 --init RUN_OF_STAGE_2/weights.safetensors
+    Cost: 100 steps of 16 conversations.
+    Expect: better than the most frequent answer on held-out scenes (BENCHMARKS.md).
+    """
+    return _stage("3", data="questions", samples=1_600, learning_rate=1e-3, after="2")
+
+
+def _stage(
+    stage: str,
+    *,
+    data: str,
+    samples: int,
+    learning_rate: float,
+    after: str | None = None,
+    settings: VisionLanguage = _FROM_SCRATCH,
+) -> Recipe:
+    """`data`: a folder that the demo writes; `after`: the stage whose weights it begins with."""
+    return Recipe(
+        model="fastvlm-tiny",
+        task="visual-instruction",
+        data=f"demo/data/{data}",
+        output=_run(stage),
+        init=None if after is None else _run(after) / "weights.safetensors",
+        batch_size=_BATCH,
+        samples_seen=samples,
+        warmup_samples=samples // 20,
+        learning_rate=learning_rate,
+        weight_decay=0.05,
+        channels_last=True,
+        checkpoint_every=100,
+        vision_language=settings,
+    )
+
+
+def _run(stage: str) -> Path:
+    return Path(f"runs/fastvlm-tiny-stage{stage}")
