@@ -98,8 +98,8 @@ def _check_task(recipe: Recipe) -> None:
 def _check_beginning(recipe: Recipe) -> None:
     """Raise where a model is to begin with weights and with parts from elsewhere at once."""
     settings = recipe.vision_language
-    parts = settings and (settings.language_model or settings.image_encoder)
-    allowed = "None beside a language_model or image_encoder to begin with"
+    parts = settings and (settings.language_model or settings.image_encoder or settings.multi_scale)
+    allowed = "None beside a language_model, image_encoder or multi_scale to begin with"
     _check("init", recipe.init, not parts or recipe.init is None, allowed)
 
 

@@ -20,7 +20,9 @@ def prepare_vision_language(model: VisionLanguageModel, settings: VisionLanguage
     """
     _give_form(model.image_encoder, settings)
     model.requires_grad_(settings.train == "all")
-    model.projector.requires_grad_(True)
+    for part in (model.projector, model.multi_scale):
+        if part is not None:
+            part.requires_grad_(True)
     if settings.train == "lora":
         _add_adapters(model.language_model, settings)
     if not settings.train_batch_norm:
@@ -34,6 +36,7 @@ def scales_of_parts(
     rates = {
         "image_encoder": settings.tower_learning_rate,
         "projector": settings.projector_learning_rate,
+        "multi_scale": settings.projector_learning_rate,
     }
     parts = {part: (rate or learning_rate) / learning_rate for part, rate in rates.items()}
     return {name: parts.get(name.partition(".")[0], 1.0) for name, _ in model.named_parameters()}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from zoo.models.card import MultiScale
 from zoo.models.preprocess import Aspect
 
 VisionLanguagePart = Literal["projector", "all", "lora"]
@@ -55,6 +56,9 @@ class VisionLanguage:
     image_encoder: Path | None = None
     """Weights of FastViTHD to begin with, any file that load_model("fastvithd") reads; None is the
     tower of the weights."""
+    multi_scale: MultiScale | None = None
+    """For a new projector: let it read features of every stage of the tower, the earlier ones
+    pooled by their "average" or by "depthwise" convolutions; None is that of the weights."""
     lora_rank: int = 64
     """With train="lora": rank of an adapter, r of arXiv 2106.09685."""
     lora_alpha: float = 16.0
@@ -68,6 +72,8 @@ class VisionLanguage:
             _check(name, value, value in get_args(choices), f"one of {_listed(choices)}")
         aspects = self.aspect in (None, *get_args(Aspect))
         _check("aspect", self.aspect, aspects, f"one of {_listed(Aspect)}, or None")
+        scales = self.multi_scale in (None, *get_args(MultiScale))
+        _check("multi_scale", self.multi_scale, scales, f"one of {_listed(MultiScale)}, or None")
         for name in ("projector_learning_rate", "tower_learning_rate"):
             rate = getattr(self, name)
             _check(name, rate, rate is None or 0 < rate < math.inf, "above 0, or None")

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from zoo.models.card import LanguageModelConfig, VisionLanguageCard
-from zoo.models.fastvlm.build import build_around
+from zoo.models.fastvlm.build import build_around, build_vision_language_model
 from zoo.models.fastvlm.language_model import import_transformers
 from zoo.models.fastvlm.load import load_vision_language_model, load_vision_tower
 from zoo.models.fastvlm.prompt import SPECIAL_TOKENS
@@ -30,12 +30,17 @@ def starting_model(recipe: Recipe, settings: VisionLanguage) -> VisionLanguageMo
     Raises what `load_model` raises for an unknown name or weights that do not fit.
     """
     torch.manual_seed(recipe.seed)
-    if settings.language_model is None:
+    card = get_card_of(VisionLanguageCard, recipe.model)
+    if settings.multi_scale is not None:
+        card = replace(card, multi_scale=settings.multi_scale)
+    if recipe.init is not None:
         model = load_vision_language_model(
             recipe.model, weights=recipe.init, reparameterize=False, dtype=torch.float32
         )
+    elif settings.language_model is not None:
+        model = _around(settings.language_model, card)
     else:
-        model = _around(settings.language_model, get_card_of(VisionLanguageCard, recipe.model))
+        model = build_vision_language_model(card).eval()
     if settings.image_encoder is not None:
         _put_tower(model, settings.image_encoder)
     _set_views(model, settings)

@@ -14,6 +14,7 @@ import torch
 from toy_conversations import conversation_recipe, toy_conversations, toy_model, trained
 
 from zoo.models.card import LanguageModelConfig
+from zoo.models.checkpoint import save_weights
 from zoo.models.fastvlm.language_model import (
     build_language_model,
     tiny_tokenizer,
@@ -135,10 +136,30 @@ def test_views_are_those_of_the_settings_or_of_the_weights(tmp_path: Path) -> No
         begin(tmp_path, image_size=100)
 
 
+def test_multi_scale_features_are_trained_with_the_projector_and_loaded_again(
+    tmp_path: Path,
+) -> None:
+    model = begin(tmp_path, multi_scale="depthwise", train="projector")
+    assert model.projector.get_parameter("0.weight").shape[1] == 768 + 24 + 48 + 96 + 192
+    assert parts_of(one_step(model)) == {"projector", "multi_scale"}
+    save_weights(model, tmp_path / "weights.safetensors")
+    again = load_model(
+        "fastvlm-tiny", weights=tmp_path / "weights.safetensors", reparameterize=False
+    )
+    state = again.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
+    images = torch.rand(1, 3, 64, 64)
+    model.eval()
+    assert torch.equal(again.visual_tokens(images), model.visual_tokens(images))
+    with pytest.raises(ValueError, match="init is published, but it must be None beside"):
+        replace(trained(conversation_recipe(tmp_path), multi_scale="average"), init="published")
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
         ("train", "tower"),
+        ("multi_scale", "mean"),
         ("tower", "merged"),
         ("aspect", "squash"),
         ("projector_learning_rate", 0.0),
