@@ -27,7 +27,7 @@ def published_weights(card: ModelCard) -> Path:
     weights = published(card)
     from huggingface_hub import hf_hub_download
 
-    with _clear_errors(card, weights):
+    with _clear_errors(card, weights, weights.filename):
         return Path(hf_hub_download(weights.repository, weights.filename))
 
 
@@ -39,7 +39,7 @@ def published_folder(card: ModelCard) -> Path:
     weights = published(card)
     from huggingface_hub import snapshot_download
 
-    with _clear_errors(card, weights):
+    with _clear_errors(card, weights, "the/folder"):
         return Path(snapshot_download(weights.repository, allow_patterns=list(_FOLDER_FILES)))
 
 
@@ -54,15 +54,16 @@ def published(card: ModelCard) -> PublishedWeights:
 
 
 @contextmanager
-def _clear_errors(card: ModelCard, weights: PublishedWeights) -> Iterator[None]:
+def _clear_errors(card: ModelCard, weights: PublishedWeights, name: str) -> Iterator[None]:
+    """`name`: what a user who downloads it himself would pass."""
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
         yield
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise FileNotFoundError(
-            f"The published weights '{weights.filename}' of {card.name} are not in the local cache "
-            f"and could not be fetched from huggingface.co/{weights.repository}; go online, or "
-            f"pass weights='path/to/{weights.filename}' (on the command line: --weights path), or "
-            "None for random ones."
+            f"The published weights of {card.name} are not in the local cache and could not be "
+            f"fetched from huggingface.co/{weights.repository}; go online, or pass "
+            f"weights='path/to/{name}' (on the command line: --weights path), or None for random "
+            "ones."
         ) from error

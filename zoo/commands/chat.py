@@ -5,23 +5,21 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
-import torch
 import tyro
 from PIL import Image
 
-from zoo.commands.console import say, weights_argument
-from zoo.models.fastvlm.load import load_vision_language_model
+from zoo.commands.console import say
+from zoo.commands.vision_language import DTypeName, Tiles, loaded_model
+from zoo.models.card import Stage
 from zoo.models.fastvlm.prompt import DEFAULT_SYSTEM_PROMPT
 from zoo.models.fastvlm.video import video_frames
 from zoo.models.hub import PUBLISHED
 from zoo.models.preprocess import Aspect, open_image
 
-DTypeName = Literal["float32", "bfloat16", "float16", "int8"]
 _FORGET = "/forget"
 
 
@@ -31,11 +29,12 @@ def chat(
     *,
     model: str = "fastvlm-0.5b",
     weights: str = PUBLISHED,
+    stage: Stage | None = None,
     device: str = "auto",
     dtype: DTypeName | None = None,
     image_size: int | None = None,
     aspect: Aspect | None = None,
-    tiles: tuple[tuple[int, int], ...] = (),
+    tiles: Tiles = (),
     video: Path | None = None,
     system_prompt: str = DEFAULT_SYSTEM_PROMPT,
     max_new_tokens: int = 256,
@@ -51,6 +50,7 @@ def chat(
         inputs: picture files, then the question, in quotation marks.
         model: a vision-language model of `zoo list`.
         weights: "published", "none" (random), or a file or folder.
+        stage: which of the published weights; 3 by default.
         device: cpu, cuda, mps, or auto for the fastest there is.
         dtype: of the weights; what the device computes fastest by default. int8 is the CPU's.
         image_size: side of the model's input in pixels; fewer are faster, more are finer.
@@ -67,15 +67,16 @@ def chat(
     pictures: list[Image.Image] = [open_image(file) for file in files]
     if video is not None:
         pictures += video_frames(video)
-    loaded = load_vision_language_model(
+    loaded = loaded_model(
         model,
-        weights=weights_argument(weights),
+        weights=weights,
+        stage=stage,
         device=device,
-        dtype=None if dtype is None else getattr(torch, dtype),
+        dtype=dtype,
         image_size=image_size,
+        aspect=aspect,
+        tiles=tiles,
     )
-    preprocessing = replace(loaded.preprocessing, aspect=aspect or loaded.preprocessing.aspect)
-    loaded.set_views(replace(loaded.views, preprocessing=preprocessing, grids=tiles))
     conversation = loaded.chat(pictures, system_prompt=system_prompt)
     answer = partial(conversation.stream, max_new_tokens=max_new_tokens, temperature=temperature)
     for line in _questions() if question is None else [question]:

@@ -27,9 +27,9 @@ STAGES = ("1", "1.5", "2", "3")
 TEST_SCENES = 150
 _DATA = {
     "descriptions": partial(
-        tiny_world, scenes=5_120, seed=11, max_objects=1, conversations="description"
+        tiny_world, scenes=2_400, seed=11, max_objects=1, conversations="description"
     ),
-    "mixed": partial(tiny_world, scenes=3_200, seed=12, conversations="mixed"),
+    "mixed": partial(tiny_world, scenes=3_600, seed=12, conversations="mixed"),
     "questions": partial(tiny_world, scenes=1_600, seed=13, conversations="questions"),
     "test-questions": partial(
         tiny_world, scenes=TEST_SCENES, seed=14, split="test", conversations="questions"

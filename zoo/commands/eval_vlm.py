@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
-import torch
 import tyro
 
-from zoo.commands.console import duration, say, show_table, status, weights_argument
+from zoo.commands.console import duration, say, show_table, status
+from zoo.commands.vision_language import DTypeName, Tiles, loaded_model
 from zoo.eval.features import Progress
 from zoo.eval.results import append_result
 from zoo.eval.vision_language.benchmarks import Benchmark, get_benchmark
@@ -18,7 +17,6 @@ from zoo.eval.vision_language.evaluate import BenchmarkResult, evaluate_benchmar
 from zoo.eval.vision_language.own_questions import questions_benchmark
 from zoo.eval.vision_language.scoring import Metrics
 from zoo.models.card import Stage, VisionLanguageCard
-from zoo.models.fastvlm.load import load_vision_language_model
 from zoo.models.hub import PUBLISHED
 
 RESULTS = Path("results.jsonl")
@@ -39,9 +37,9 @@ def evaluate_vlm(
     images: Path | None = None,
     training: Path | None = None,
     device: str = "auto",
-    dtype: Literal["float32", "bfloat16", "float16", "int8"] | None = None,
+    dtype: DTypeName | None = None,
     image_size: int | None = None,
-    tiles: tuple[tuple[int, int], ...] = (),
+    tiles: Tiles = (),
     batch_size: int = 8,
     output: Path | None = None,
     name: str | None = None,
@@ -75,16 +73,15 @@ def evaluate_vlm(
     chosen = _benchmark(benchmark, images, training)
     split = split or chosen.splits[0]
     questions = chosen.questions(data, split=split, limit=limit)
-    loaded = load_vision_language_model(
+    loaded = loaded_model(
         model,
-        weights=weights_argument(weights),
+        weights=weights,
         stage=stage,
         device=device,
-        dtype=None if dtype is None else getattr(torch, dtype),
+        dtype=dtype,
         image_size=image_size,
+        tiles=tiles,
     )
-    if tiles:
-        loaded.set_views(replace(loaded.views, grids=tiles))
     asked = f"{split}-{limit}" if limit is not None else split
     output = output or Path("answers") / f"{name or loaded.card.name}-{chosen.name}-{asked}.jsonl"
     result = evaluate_benchmark(
