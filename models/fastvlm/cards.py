@@ -19,11 +19,13 @@ from zoo.models.card import (
     VisionLanguageCard,
     VisionTowerCard,
 )
+from zoo.models.mobileclip.cards import TINY_FASTVITHD
 from zoo.models.preprocess import Preprocessing
 
 _PAPER = "https://arxiv.org/abs/2412.13303"
 _SOURCE = f"{_PAPER}v2, tables 6 and 11"
 FASTVITHD_FEATURES = 3072
+_TINY_FEATURES = 768
 STRIDE = 64
 
 _BENCHMARKS = (
@@ -93,17 +95,9 @@ _TINY = VisionLanguageCard(
     family="FastVLM",
     paper=_PAPER,
     summary="5 M parameters for tests and the demo: FastVLM's parts in small",
-    image=ImageEncoderConfig(
-        timm_name="fastvit_mci3",
-        # Trained from scratch in minutes, which timm's layer scale of 1e-5 would slow down.
-        overrides={
-            "layers": (1, 1, 2, 1, 1),
-            "embed_dims": (24, 48, 96, 192, 384),
-            "layer_scale_init_value": 0.1,
-        },
-    ),
+    image=TINY_FASTVITHD,
     preprocessing=_preprocessing(192),
-    feature_dim=768,
+    feature_dim=_TINY_FEATURES,
     stride=STRIDE,
     language=_qwen2(
         vocab_size=512,
@@ -162,6 +156,17 @@ CARDS: tuple[ModelCard, ...] = (
             _results(2, 641, (65.2, 95.7, 73.4, 86.9, 81.6, 82.7, 47.3, 74.1, 77.5, 51.2)),
             _results(3, 641, (64.1, 96.8, 76.1, 87.2, 81.9, 88.0, 44.0, 74.5, 78.1, 55.1)),
         ),
+    ),
+    VisionTowerCard(
+        name="fastvithd-tiny",
+        family="FastVLM",
+        paper=_PAPER,
+        summary="fastvlm-tiny's image tower alone",
+        image=TINY_FASTVITHD,
+        preprocessing=_preprocessing(192),
+        feature_dim=_TINY_FEATURES,
+        embed_dim=128,
+        stride=STRIDE,
     ),
     VisionTowerCard(
         name="fastvithd",

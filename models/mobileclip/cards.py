@@ -136,6 +136,24 @@ _mobileclip2 = partial(_card, "MobileCLIP2", naming="open_clip")
 _L14_NOTE = "the published 304.3 M image parameters are 303.97 M in timm and open_clip"
 _INFERRED = "the preprocessing is MobileCLIP2's of the same size; only mean and std were published"
 
+TINY_FASTVITHD = ImageEncoderConfig(
+    timm_name="fastvit_mci3",
+    # Trained from scratch in minutes, which timm's layer scale of 1e-5 would slow down.
+    overrides={
+        "layers": (1, 1, 2, 1, 1),
+        "embed_dims": (24, 48, 96, 192, 384),
+        "layer_scale_init_value": 0.1,
+    },
+)
+"""MCi3, which is FastViTHD, in small: the tower of mobileclip2-tiny and fastvlm-tiny."""
+_TINY_TEXT = TextEncoderConfig(
+    width=128,
+    heads=4,
+    blocks=("repmixer", "attention", "repmixer"),
+    context_length=32,
+    vocab_size=2048,
+)
+
 _TINY = ImageTextCard(
     name="mobileclip-tiny",
     family="MobileCLIP",
@@ -151,18 +169,23 @@ _TINY = ImageTextCard(
             "stem_use_scale_branch": False,
         },
     ),
-    text=TextEncoderConfig(
-        width=128,
-        heads=4,
-        blocks=("repmixer", "attention", "repmixer"),
-        context_length=32,
-        vocab_size=2048,
-    ),
+    text=_TINY_TEXT,
     preprocessing=_plain(64),
+)
+_TINY2 = ImageTextCard(
+    name="mobileclip2-tiny",
+    family="MobileCLIP2",
+    paper=_RELEASES["MobileCLIP2"][0],
+    summary="4 M parameters for tests and the demo: MobileCLIP2-S3's parts in small",
+    embed_dim=128,
+    image=TINY_FASTVITHD,
+    text=_TINY_TEXT,
+    preprocessing=_plain(128),
 )
 
 CARDS: tuple[ImageTextCard, ...] = (
     _TINY,
+    _TINY2,
     _mobileclip(
         "S0",
         _MCI0,

@@ -9,18 +9,16 @@ from typing import Any
 
 import torch
 
-from zoo.models.card import LanguageModelConfig, VisionLanguageCard
+from zoo.models.card import LanguageModelConfig, VisionLanguageCard, VisionTowerCard
 from zoo.models.fastvlm.build import build_around, build_vision_language_model
 from zoo.models.fastvlm.language_model import import_transformers
 from zoo.models.fastvlm.load import load_vision_language_model, load_vision_tower
 from zoo.models.fastvlm.prompt import SPECIAL_TOKENS
 from zoo.models.fastvlm.views import Views
 from zoo.models.fastvlm.vision_language_model import VisionLanguageModel
-from zoo.models.registry import get_card, get_card_of
+from zoo.models.registry import get_card_of, list_models
 from zoo.training.recipes.recipe import Recipe
 from zoo.training.vision_language.settings import VisionLanguage
-
-_TOWER = "fastvithd"
 
 
 def starting_model(recipe: Recipe, settings: VisionLanguage) -> VisionLanguageModel:
@@ -90,18 +88,19 @@ def read_language_model(source: str) -> tuple[Any, Any]:
 
 
 def _put_tower(model: VisionLanguageModel, weights: Path) -> None:
-    """Replace the tower by FastViTHD with other weights, and normalise pictures as these expect."""
-    if get_card(_TOWER).image != model.card.image:
-        raise ValueError(
-            f"image_encoder reads FastViTHD, which is not the tower of {model.card.name}; leave it "
-            "out, or train fastvlm-0.5b, 1.5b or 7b."
-        )
-    tower = load_vision_tower(_TOWER, weights=weights, reparameterize=False)
+    """Put other weights into the tower, and normalise pictures as these expect."""
+    tower = load_vision_tower(_tower_of(model.card), weights=weights, reparameterize=False)
     tower.image_encoder.reset_classifier(0)  # pyright: ignore[reportCallIssue]
     model.image_encoder = tower.image_encoder
     expected = tower.preprocessing
     preprocessing = replace(model.preprocessing, mean=expected.mean, std=expected.std)
     model.set_views(replace(model.views, preprocessing=preprocessing))
+
+
+def _tower_of(card: VisionLanguageCard) -> str:
+    """Return the name under which the tower of `card` is loaded alone."""
+    towers = (one for one in list_models() if isinstance(one, VisionTowerCard))
+    return next(one.name for one in towers if one.image == card.image)
 
 
 def _set_views(model: VisionLanguageModel, settings: VisionLanguage) -> None:

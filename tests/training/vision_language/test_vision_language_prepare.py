@@ -121,9 +121,19 @@ def test_a_language_model_from_elsewhere_brings_its_size_and_tokenizer(tmp_path:
     assert parts_of(one_step(model)) == {"image_encoder", "projector", "language_model"}
 
 
-def test_a_tower_of_another_architecture_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="not the tower of fastvlm-tiny"):
-        begin(tmp_path, image_encoder=tmp_path / "tower.safetensors")
+def test_a_tower_from_elsewhere_is_put_in_and_one_of_another_architecture_refused(
+    tmp_path: Path,
+) -> None:
+    clip = load_model("mobileclip2-tiny", weights=None, reparameterize=False)
+    save_weights(clip, tmp_path / "clip.safetensors")
+    model = begin(tmp_path, image_encoder=tmp_path / "clip.safetensors", tower="train-time")
+    given, taken = clip.image_encoder.state_dict(), model.image_encoder.state_dict()
+    assert given.keys() - taken.keys() == {"head.fc.weight", "head.fc.bias"}
+    assert all(torch.equal(given[name], value) for name, value in taken.items())
+    other = load_model("mobileclip-tiny", weights=None, reparameterize=False)
+    save_weights(other, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match="does not fit fastvithd-tiny"):
+        begin(tmp_path, image_encoder=tmp_path / "other.safetensors")
 
 
 def test_views_are_those_of_the_settings_or_of_the_weights(tmp_path: Path) -> None:
