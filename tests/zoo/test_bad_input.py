@@ -227,7 +227,7 @@ def test_an_unreachable_hub_is_one_sentence_that_names_the_file(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder / "empty"))
     assert main(["classify", str(folder / "photo.jpg"), "--labels", "dog"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "'mobileclip2_s0.pt' of mobileclip2-s0" in line
+    assert "weights='path/to/mobileclip2_s0.pt'" in line
     assert "huggingface.co/apple/MobileCLIP2-S0" in line
 
 
