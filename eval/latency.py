@@ -7,8 +7,7 @@ wall time is given beside the processor time of the process, which other process
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -20,6 +19,7 @@ from zoo.eval.features import evaluation_mode
 from zoo.eval.macs import count_macs
 from zoo.eval.memory import peak_activation_bytes
 from zoo.eval.results import Record, result_record
+from zoo.eval.timing import synchronize, torch_threads
 from zoo.models.checkpoint import weights_sha256
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def measure_latency(
     if not parts or not set(parts) <= {"image", "text"}:
         raise ValueError(f"parts={tuple(parts)} must be one or both of 'image' and 'text'.")
     variants = [variant for part in parts for variant in _variants(model, part, batch_size)]
-    with _torch_threads(threads):
+    with torch_threads(threads):
         timings = _interleaved(variants, rounds, progress)
         return [
             _row(variant, timing, threads)
@@ -181,16 +181,11 @@ def _interleaved(
 
 def _time(variant: _Variant) -> tuple[float, float]:
     with evaluation_mode(variant.encoder):
-        _synchronize(variant.example)
+        synchronize(variant.example.device)
         wall, cpu = time.perf_counter(), time.process_time()
         variant.encoder(variant.example)
-        _synchronize(variant.example)
+        synchronize(variant.example.device)
         return time.perf_counter() - wall, time.process_time() - cpu
-
-
-def _synchronize(example: Tensor) -> None:
-    if example.is_cuda:
-        torch.cuda.synchronize(example.device)
 
 
 def _row(variant: _Variant, timing: Sequence[tuple[float, float]], threads: int) -> LatencyRow:
@@ -215,13 +210,3 @@ def _row(variant: _Variant, timing: Sequence[tuple[float, float]], threads: int)
 
 def _parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-@contextmanager
-def _torch_threads(threads: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

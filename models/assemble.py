@@ -7,7 +7,7 @@ import os
 import torch
 
 from zoo.models.card import ImageTextCard, Naming
-from zoo.models.checkpoint import Checkpoint, StateDict, detect_naming
+from zoo.models.checkpoint import Checkpoint, StateDict, check_written_for, detect_naming
 from zoo.models.fit import Form, fit
 from zoo.models.image_encoder import resize_image_encoder
 from zoo.models.image_text_model import ImageTextModel
@@ -52,24 +52,12 @@ def export_state(model: ImageTextModel, naming: Naming) -> StateDict:
     table = _table(model.card, naming)
     if naming == "apple":
         _drop_zero_head_bias(model.card, state)
-    exported = (table.export_entry(key, value) for key, value in state.items())
-    entries = dict(zip(state, exported, strict=True))
-    unknown = [key for key, entry in entries.items() if entry is None]
-    if unknown:
-        raise ValueError(
-            f"{model.card.name} has entries without a name in {naming}'s naming, such as "
-            f"'{unknown[0]}'; write it in zoo's naming."
-        )
-    return dict(entry for entry in entries.values() if entry is not None)
+    return table.export_state(state, model.card.name, naming)
 
 
 def _check_claims(card: ImageTextCard, checkpoint: Checkpoint) -> None:
     """What the file says of itself must agree with the model asked for."""
-    if checkpoint.written_for not in (None, card.name):
-        raise ValueError(
-            f"'{checkpoint.source}' holds weights of {checkpoint.written_for}, not of {card.name}; "
-            f"load it as '{checkpoint.written_for}'."
-        )
+    check_written_for(checkpoint, card)
     vision = (checkpoint.open_clip_config or {}).get("vision_cfg", {})
     timm_name = vision.get("timm_model_name", card.image.timm_name)
     if timm_name != card.image.timm_name:
@@ -90,12 +78,7 @@ def _table(card: ImageTextCard, naming: Naming) -> KeyTable:
 def _import_state(card: ImageTextCard, checkpoint: Checkpoint, naming: Naming) -> StateDict:
     if naming == "zoo":
         return dict(checkpoint.state)
-    table = _table(card, naming)
-    state: StateDict = {}
-    for key, value in checkpoint.state.items():
-        entry = table.import_entry(key, value)
-        # An unknown key stays as it is, and is reported with the others that do not fit.
-        state.update([entry or (key, value)])
+    state = _table(card, naming).import_state(checkpoint.state)
     if naming == "apple":
         _add_zero_head_bias(card, state)
     return state

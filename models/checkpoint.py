@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.models.card import Naming
+from zoo.models.card import ModelCard, Naming
 from zoo.models.fastvlm.vision_language_model import VisionLanguageModel
 from zoo.models.preprocess import Interpolation, Preprocessing
 from zoo.models.trainable import TrainableModel
@@ -158,6 +158,15 @@ def weights_sha256(module: nn.Module) -> str:
         values = tensor.detach().cpu().contiguous().reshape(-1)
         digest.update(values.view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def check_written_for(checkpoint: Checkpoint, card: ModelCard) -> None:
+    """Raise ValueError where a file of ours says that it is another model's than `card`'s."""
+    if checkpoint.written_for not in (None, card.name):
+        raise ValueError(
+            f"'{checkpoint.source}' holds weights of {checkpoint.written_for}, not of {card.name}; "
+            f"load it as '{checkpoint.written_for}'."
+        )
 
 
 def detect_naming(checkpoint: Checkpoint) -> Naming:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from zoo.models.card import ImageTextCard
 from zoo.models.preprocess import ImageSource, Preprocessing
-from zoo.models.reparameterize import fold_norms_and_scales, merge_branches
+from zoo.models.reparameterize import fold_entirely
 from zoo.models.tokenizer import Tokenizer
 
 MAX_LOGIT_SCALE = 100.0
@@ -84,6 +84,5 @@ class ImageTextModel(nn.Module):
         reparameterized model equals it.
         """
         fused = copy.deepcopy(self)
-        merge_branches(fused)
-        fold_norms_and_scales(fused)
+        fold_entirely(fused)
         return fused.eval()

@@ -51,6 +51,27 @@ class KeyTable:
                 return _fill(rule.theirs, match.groupdict()), rule.export_value(value)
         return None
 
+    def import_state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return a whole state in our naming. A key that no rule knows stays as it is, to be
+        reported with the others that do not fit."""
+        return dict(self.import_entry(*entry) or entry for entry in state.items())
+
+    def export_state(
+        self, state: Mapping[str, Tensor], model: str, naming: str
+    ) -> dict[str, Tensor]:
+        """Return a whole state of `model` in the other naming, which is called `naming`.
+
+        Raises ValueError for a key that no rule knows.
+        """
+        entries = {key: self.export_entry(key, value) for key, value in state.items()}
+        unknown = [key for key, entry in entries.items() if entry is None]
+        if unknown:
+            raise ValueError(
+                f"{model} has entries without a name in {naming}'s naming, such as "
+                f"'{unknown[0]}'; write it in zoo's naming."
+            )
+        return dict(entry for entry in entries.values() if entry is not None)
+
     @cached_property
     def _from_theirs(self) -> list[tuple[Rule, re.Pattern[str]]]:
         return [(rule, _compile(rule.theirs)) for rule in self.rules]

@@ -41,6 +41,12 @@ class MergedConv(nn.Module):
         return self.act(self.se(self.reparam_conv(x)))
 
 
+def fold_entirely(model: nn.Module) -> None:
+    """Bring `model` into the form for inference, in place: both steps, one after the other."""
+    merge_branches(model)
+    fold_norms_and_scales(model)
+
+
 def merge_branches(model: nn.Module) -> None:
     """Replace every multi-branch block inside `model` by a `MergedConv`, in place."""
     mergers = _mergers()

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
-
-import torch
 
 Part = Literal["decode_preprocess", "vision", "projector", "prefill", "first_token"]
 PARTS: tuple[Part, ...] = ("decode_preprocess", "vision", "projector", "prefill", "first_token")
@@ -52,22 +49,3 @@ class Candidate(Protocol):
     def first_token(self, picture: Path) -> Any:
         """Answer with one token, through the library's public way from a file to an answer."""
         ...
-
-
-def synchronize(device: torch.device) -> None:
-    """Wait until an accelerator has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
-
-
-@contextmanager
-def torch_threads(threads: int) -> Iterator[None]:
-    """Torch on so many threads of the CPU, and as before afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

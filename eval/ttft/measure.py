@@ -18,13 +18,12 @@ import numpy as np
 import torch
 
 from zoo.eval.results import Record, result_record
+from zoo.eval.timing import synchronize, torch_threads
 from zoo.eval.ttft.candidate import (
     PARTS,
     Candidate,
     Description,
     Part,
-    synchronize,
-    torch_threads,
 )
 
 RoundCallback = Callable[[int, int, str], None]

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from zoo.models.card import Naming, VisionLanguageCard, VisionTowerCard
-from zoo.models.checkpoint import Checkpoint, StateDict, without_ties
+from zoo.models.checkpoint import Checkpoint, StateDict, check_written_for, without_ties
 from zoo.models.fastvlm.build import build_around, build_vision_tower, own_tokenizer
 from zoo.models.fastvlm.keys import detect_naming, import_state, import_tower_state, table_of
 from zoo.models.fastvlm.language_model import (
@@ -38,7 +38,7 @@ def assemble_vision_language_model(
     model's card says which. The weights keep their dtype and are not copied. The tokenizer lies in
     the checkpoint's folder. Raises ValueError when keys or shapes do not fit.
     """
-    _check_claims(card, checkpoint)
+    check_written_for(checkpoint, card)
     naming = detect_naming(checkpoint)
     state = import_state(checkpoint, naming)
     skeleton = _skeleton(card, checkpoint, read_settings(card, checkpoint, naming), state)
@@ -81,23 +81,7 @@ def export_state(model: VisionLanguageModel, naming: Naming) -> StateDict:
             f"This {model.card.name} has multi_scale, but {naming}'s FastVLM reads features of the "
             "last stage alone; write it in zoo's naming."
         )
-    table = table_of(naming)
-    exported = {key: table.export_entry(key, value) for key, value in state.items()}
-    unknown = [key for key, entry in exported.items() if entry is None]
-    if unknown:
-        raise ValueError(
-            f"{model.card.name} has entries without a name in {naming}'s naming, such as "
-            f"'{unknown[0]}'; write it in zoo's naming."
-        )
-    return dict(entry for entry in exported.values() if entry is not None)
-
-
-def _check_claims(card: VisionLanguageCard, checkpoint: Checkpoint) -> None:
-    if checkpoint.written_for not in (None, card.name):
-        raise ValueError(
-            f"'{checkpoint.source}' holds weights of {checkpoint.written_for}, not of {card.name}; "
-            f"load it as '{checkpoint.written_for}'."
-        )
+    return table_of(naming).export_state(state, model.card.name, naming)
 
 
 def _skeleton(

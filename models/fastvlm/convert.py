@@ -15,7 +15,7 @@ from zoo.models.fastvlm.language_model import write_tokenizer
 from zoo.models.fastvlm.vision_language_model import VisionLanguageModel
 from zoo.models.fit import refuse_folded
 from zoo.models.registry import get_card_of
-from zoo.models.reparameterize import fold_norms_and_scales, merge_branches
+from zoo.models.reparameterize import fold_entirely, merge_branches
 
 WEIGHTS = "weights.safetensors"
 
@@ -47,8 +47,7 @@ def convert_fastvlm(
     converted, form = assemble_vision_language_model(card, read_checkpoint(source))
     if naming == "zoo":
         if reparameterize:
-            merge_branches(converted.image_encoder)
-            fold_norms_and_scales(converted.image_encoder)
+            fold_entirely(converted.image_encoder)
         _write_own(converted, Path(target))
         return
     refuse_folded(form, source, naming)

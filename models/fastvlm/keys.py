@@ -81,10 +81,9 @@ def import_state(checkpoint: Checkpoint, naming: Naming) -> StateDict:
 
     A key that no rule knows stays as it is, to be reported with the others that do not fit.
     """
-    state = dict(checkpoint.state)
+    state = checkpoint.state
     if naming != "zoo":
-        table = table_of(naming)
-        state = dict(table.import_entry(*entry) or entry for entry in state.items())
+        state = table_of(naming).import_state(state)
     return {key: value for key, value in state.items() if not key.startswith(f"{_IMAGE}.head.")}
 
 

@@ -20,7 +20,7 @@ from zoo.models.fastvlm.vision_language_model import VisionLanguageModel
 from zoo.models.fastvlm.vision_tower import VisionTower
 from zoo.models.hub import PUBLISHED, published_weights
 from zoo.models.registry import get_card_of
-from zoo.models.reparameterize import fold_norms_and_scales, merge_branches
+from zoo.models.reparameterize import fold_entirely
 
 LAST_STAGE: Stage = 3
 
@@ -121,8 +121,7 @@ def _read_model(
 def _fold(module: nn.Module) -> None:
     """Fold a tower in place, in float32: weights stored in half precision are rounded once."""
     module.float()
-    merge_branches(module)
-    fold_norms_and_scales(module)
+    fold_entirely(module)
 
 
 def _dtypes(device: torch.device, dtype: torch.dtype | None) -> tuple[torch.dtype, torch.dtype]:

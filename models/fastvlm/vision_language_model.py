@@ -17,7 +17,7 @@ from zoo.models.fastvlm.prompt import DEFAULT_SYSTEM_PROMPT, IMAGE_TOKEN_INDEX
 from zoo.models.fastvlm.views import Views
 from zoo.models.fastvlm.vision_tower import feature_tokens
 from zoo.models.preprocess import ImageSource, Preprocessing
-from zoo.models.reparameterize import fold_norms_and_scales, merge_branches
+from zoo.models.reparameterize import fold_entirely
 
 
 class VisionLanguageModel(nn.Module):
@@ -234,8 +234,7 @@ class VisionLanguageModel(nn.Module):
     def reparameterize(self) -> VisionLanguageModel:
         """Return a copy for inference, in eval mode, with the tower folded."""
         fused = copy.deepcopy(self)
-        merge_branches(fused.image_encoder)
-        fold_norms_and_scales(fused.image_encoder)
+        fold_entirely(fused.image_encoder)
         return fused.eval()
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from zoo.models.card import VisionTowerCard
 from zoo.models.fastvlm.multi_scale import MultiScalePooling, multi_scale_features
 from zoo.models.preprocess import ImageSource, Preprocessing
-from zoo.models.reparameterize import fold_norms_and_scales, merge_branches
+from zoo.models.reparameterize import fold_entirely
 
 
 def feature_tokens(
@@ -76,6 +76,5 @@ class VisionTower(nn.Module):
     def reparameterize(self) -> VisionTower:
         """Return a copy for inference, in eval mode, with everything folded that can be."""
         fused = copy.deepcopy(self)
-        merge_branches(fused)
-        fold_norms_and_scales(fused)
+        fold_entirely(fused)
         return fused.eval()
