@@ -34,16 +34,49 @@ class ImageEncoderConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextEncoderConfig:
-    """Architecture of a text tower."""
+class TextTowerConfig:
+    """What every text tower states: the form of the token ids that it takes."""
+
+    context_length: int = 77
+    vocab_size: int = CLIP_VOCABULARY_SIZE
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextEncoderConfig(TextTowerConfig):
+    """Architecture of a text tower of MobileCLIP's."""
 
     width: int
     heads: int
     blocks: tuple[TextBlock, ...]
     causal: bool = False
     """Whether a token sees only the tokens before it."""
-    context_length: int = 77
-    vocab_size: int = CLIP_VOCABULARY_SIZE
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenClipTextConfig(TextTowerConfig):
+    """A text tower of open_clip's, built by open_clip itself."""
+
+    architecture: str
+    """The model that it belongs to, as open_clip names it, e.g. `ViT-L-14`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskDecoderConfig:
+    """Architecture of SAM's prompt encoder and mask decoder.
+
+    The defaults are SAM's own (`build_sam.py` of segment-anything).
+    """
+
+    width: int = 256
+    """Width of the image embedding and of the prompt tokens."""
+    depth: int = 2
+    """Two-way blocks."""
+    heads: int = 8
+    mlp_width: int = 2048
+    mask_channels: int = 16
+    """Widest of the convolutions that take a mask prompt in."""
+    iou_width: int = 256
+    """Hidden width of the head that predicts how good a mask is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +172,7 @@ class ImageTextCard(ModelCard):
     """A model of two towers that meet in one embedding space."""
 
     embed_dim: int
-    text: TextEncoderConfig
+    text: TextTowerConfig
     results: PublishedResults | None = None
 
     @property
@@ -151,6 +184,25 @@ class ImageTextCard(ModelCard):
     def vocab_size(self) -> int:
         """Number of entries of the token embedding."""
         return self.text.vocab_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamClipCard(ImageTextCard):
+    """An image-text model whose image tower is SAM's, with SAM's prompts and masks.
+
+    `preprocessing` is what `encode_image` takes; masks and classes of pixels have sizes of their
+    own.
+    """
+
+    width: int
+    """Width of the image tower's tokens."""
+    stride: int
+    """Side in pixels of the square that a token stands for."""
+    decoder: MaskDecoderConfig = field(default_factory=MaskDecoderConfig)
+    mask_image_size: int
+    """Longer side in pixels of the pictures that masks are predicted of."""
+    segmentation_image_size: int
+    """Side in pixels of the squares whose pixels the CLIP head alone classifies."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -78,7 +79,7 @@ class ImageTextModel(nn.Module):
         text_features = None if text is None else self.encode_text(text, normalize=True)
         return image_features, text_features, self.logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)
 
-    def reparameterize(self) -> ImageTextModel:
+    def reparameterize(self) -> Self:
         """Return a copy for inference, in eval mode: every train-time branch, BatchNorm and
         layer scale that can be folded is folded. This model stays as it is, and the copy of a
         reparameterized model equals it.

@@ -7,11 +7,13 @@ from typing import Any
 
 import torch
 
-from zoo.models.card import Stage, VisionLanguageCard, VisionTowerCard
+from zoo.models.card import ImageTextCard, SamClipCard, Stage, VisionLanguageCard, VisionTowerCard
 from zoo.models.fastvlm.load import load_vision_language_model, load_vision_tower
 from zoo.models.hub import PUBLISHED
-from zoo.models.mobileclip.load import load_image_text_model
-from zoo.models.registry import get_card
+from zoo.models.image_text_model import ImageTextModel
+from zoo.models.mobileclip.load import load_mobileclip
+from zoo.models.registry import get_card, get_card_of
+from zoo.models.sam_clip.load import load_sam_clip
 
 
 def load_model(
@@ -27,7 +29,7 @@ def load_model(
     """Return the model `name` in eval mode, with its preprocessing and tokenizer.
 
     An `ImageTextModel` for MobileCLIP, a `VisionLanguageModel` for FastVLM, a `VisionTower` for
-    FastViTHD.
+    FastViTHD, a `SamClipModel`, which is an `ImageTextModel` too, for SAM-CLIP.
 
     Args:
         name: a name of `list_models()`, in any common spelling.
@@ -67,6 +69,32 @@ def load_model(
     if stage is not None:
         raise ValueError(f"stage={stage} is FastVLM's; {card.name} has no stages: leave it out.")
     load = load_vision_tower if isinstance(card, VisionTowerCard) else load_image_text_model
+    return load(
+        name,
+        weights=weights,
+        reparameterize=reparameterize,
+        device=device,
+        dtype=dtype,
+        image_size=image_size,
+    )
+
+
+def load_image_text_model(
+    name: str,
+    *,
+    weights: str | os.PathLike[str] | None = PUBLISHED,
+    reparameterize: bool = True,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    image_size: int | None = None,
+) -> ImageTextModel:
+    """Return a model of two towers that meet in one embedding space, of whichever family.
+
+    Arguments and errors are those of `load_model`; ValueError is raised for a model of another
+    kind, too.
+    """
+    card = get_card_of(ImageTextCard, name)
+    load = load_sam_clip if isinstance(card, SamClipCard) else load_mobileclip
     return load(
         name,
         weights=weights,

@@ -26,6 +26,10 @@ OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 """Mean and standard deviation of OpenAI's CLIP, for values in [0, 1] (open_clip/constants.py)."""
 
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Mean and standard deviation of ImageNet, for values in [0, 1]; SAM's too (`sam.py`)."""
+
 DECODING_ERRORS = (
     OSError,
     SyntaxError,

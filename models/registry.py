@@ -6,15 +6,23 @@ import difflib
 from functools import cache
 from typing import TypeVar
 
-from zoo.models.card import ImageTextCard, ModelCard, VisionLanguageCard, VisionTowerCard
+from zoo.models.card import (
+    ImageTextCard,
+    ModelCard,
+    SamClipCard,
+    VisionLanguageCard,
+    VisionTowerCard,
+)
 from zoo.models.fastvlm.cards import CARDS as FASTVLM
 from zoo.models.mobileclip.cards import CARDS as MOBILECLIP
+from zoo.models.sam_clip.cards import CARDS as SAM_CLIP
 
 Card = TypeVar("Card", bound=ModelCard)
 
-_CARDS: tuple[ModelCard, ...] = (*MOBILECLIP, *FASTVLM)
+_CARDS: tuple[ModelCard, ...] = (*MOBILECLIP, *FASTVLM, *SAM_CLIP)
 _KINDS = {
     ImageTextCard: ("an image-text model", "mobileclip2-s0"),
+    SamClipCard: ("a SAM-CLIP model", "sam-clip-vit-b"),
     VisionLanguageCard: ("a vision-language model", "fastvlm-0.5b"),
     VisionTowerCard: ("an image tower alone", "fastvithd"),
 }

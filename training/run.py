@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from zoo.models.image_text_model import ImageTextModel
-from zoo.models.mobileclip.load import load_image_text_model
+from zoo.models.load import load_image_text_model
 from zoo.models.tokenizer import Tokenizer
 from zoo.reinforced_data.loading.data_set import DataSource
 from zoo.reinforced_data.loading.loader import Loader

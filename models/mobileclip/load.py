@@ -1,4 +1,4 @@
-"""An image-text model by name."""
+"""MobileCLIP by name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from zoo.models.mobileclip.build import build_model
 from zoo.models.registry import get_card_of
 
 
-def load_image_text_model(
+def load_mobileclip(
     name: str,
     *,
     weights: str | os.PathLike[str] | None = PUBLISHED,
@@ -27,7 +27,7 @@ def load_image_text_model(
     dtype: torch.dtype | None = None,
     image_size: int | None = None,
 ) -> ImageTextModel:
-    """Return the image-text model `name` in eval mode, with its preprocessing and tokenizer.
+    """Return the MobileCLIP model `name` in eval mode, with its preprocessing and tokenizer.
 
     Arguments and errors are those of `zoo.models.load.load_model`; ValueError is raised for a model
     of another kind, too.

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.models.mobileclip.load import load_image_text_model
+from zoo.models.load import load_image_text_model
 from zoo.reinforced_data.engine.fingerprint import fingerprint
 from zoo.reinforced_data.engine.frozen import frozen
 from zoo.reinforced_data.engine.open_clip_models import load_open_clip

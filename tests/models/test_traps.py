@@ -14,7 +14,7 @@ from realistic import make_realistic, relative_error
 from torch import nn
 
 from zoo import load_model
-from zoo.models.card import ImageTextCard
+from zoo.models.card import ImageTextCard, TextEncoderConfig
 from zoo.models.checkpoint import save_weights
 from zoo.models.image_text_model import ImageTextModel
 from zoo.models.mobileclip.build import build_model
@@ -57,8 +57,16 @@ def test_mobileclip2_s0_has_the_base_text_tower_whatever_its_readme_says() -> No
 
 
 def test_mobileclip_s0_builds_whole_with_its_hybrid_text_tower() -> None:
-    blocks = get_card_of(ImageTextCard, "mobileclip-s0").text.blocks
-    assert blocks == ("repmixer", "attention", "attention", "attention", "attention", "repmixer")
+    text = get_card_of(ImageTextCard, "mobileclip-s0").text
+    assert isinstance(text, TextEncoderConfig)
+    assert text.blocks == (
+        "repmixer",
+        "attention",
+        "attention",
+        "attention",
+        "attention",
+        "repmixer",
+    )
 
 
 def test_a_second_reparameterization_changes_nothing(tiny: ImageTextModel) -> None:

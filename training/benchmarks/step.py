@@ -20,7 +20,7 @@ from torch import Tensor
 
 from zoo.models.assemble import export_state
 from zoo.models.image_text_model import ImageTextModel
-from zoo.models.mobileclip.load import load_image_text_model
+from zoo.models.load import load_image_text_model
 from zoo.reinforced_data.sidecars.header import TeacherInfo
 from zoo.training.benchmarks.bare_step import BareStep
 from zoo.training.benchmarks.open_clip_step import OpenClipStep

@@ -19,7 +19,7 @@ from zoo.commands.demo_stages import (
 )
 from zoo.eval.latency import LatencyRow, latency_record, measure_latency
 from zoo.eval.results import Record, append_result, read_results
-from zoo.models.mobileclip.load import load_image_text_model
+from zoo.models.load import load_image_text_model
 
 RESULTS = Path("results.jsonl")
 _QUICK_ROUNDS = 5

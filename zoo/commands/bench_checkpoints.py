@@ -9,7 +9,7 @@ from pathlib import Path
 from zoo.commands.bench import RESULTS
 from zoo.commands.console import heading, show_table, status
 from zoo.eval.results import append_result, result_record
-from zoo.models.mobileclip.load import load_image_text_model
+from zoo.models.load import load_image_text_model
 from zoo.training.benchmarks.checkpoints import CheckpointRow, measure_checkpoints
 
 _QUICK_MODEL = "mobileclip-tiny"

@@ -12,7 +12,7 @@ import tyro
 from zoo.commands.bench import RESULTS
 from zoo.commands.console import show_table, status, weights_argument
 from zoo.eval.results import append_result, result_record
-from zoo.models.mobileclip.load import load_image_text_model
+from zoo.models.load import load_image_text_model
 from zoo.reinforced_data.benchmarks.engine import EngineRow, measure_engine
 from zoo.reinforced_data.engine.specification import work_device
 from zoo.reinforced_data.engine.teachers import zoo_teacher

@@ -11,7 +11,7 @@ from zoo.commands.bench import RESULTS
 from zoo.commands.console import heading, say, show_table, status
 from zoo.eval.macs import count_macs
 from zoo.eval.results import append_result, result_record
-from zoo.models.mobileclip.load import load_image_text_model
+from zoo.models.load import load_image_text_model
 from zoo.training.benchmarks.profile import profile_step
 from zoo.training.benchmarks.step import StepReport, StepRow, StepSetting, measure_step, zoo_step
 from zoo.training.recipes.choices import Precision

@@ -18,7 +18,7 @@ from zoo.eval.datasets import EvalDataset, read_tar_dataset
 from zoo.eval.evaluate import evaluation_record
 from zoo.eval.results import Record, append_result, result_record
 from zoo.models.image_text_model import ImageTextModel
-from zoo.models.mobileclip.load import load_image_text_model
+from zoo.models.load import load_image_text_model
 from zoo.reinforced_data.sidecars.tensor_file import write_whole
 from zoo.training.continual.plan import Plan, read_plan
 from zoo.training.continual.replay import Method

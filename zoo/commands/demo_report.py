@@ -29,7 +29,7 @@ from zoo.eval.report_sections import (
 )
 from zoo.eval.results import Record, read_results
 from zoo.eval.zero_shot import classifier_weights, predicted_labels
-from zoo.models.mobileclip.load import load_image_text_model
+from zoo.models.load import load_image_text_model
 from zoo.reinforced_data.shards.find import find_shards
 from zoo.reinforced_data.shards.read import read_shard
 from zoo.reinforced_data.shards.sample import Sample

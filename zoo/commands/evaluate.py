@@ -14,7 +14,7 @@ from zoo.eval.evaluate import evaluation_record
 from zoo.eval.features import Progress
 from zoo.eval.results import append_result
 from zoo.models.class_names import DEFAULT_TEMPLATES
-from zoo.models.mobileclip.load import load_image_text_model
+from zoo.models.load import load_image_text_model
 
 RESULTS = Path("results.jsonl")
 

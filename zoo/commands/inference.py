@@ -10,8 +10,9 @@ import tyro
 
 from zoo.commands.console import say, show_table, weights_argument
 from zoo.models.checkpoint import write_state
+from zoo.models.hub import PUBLISHED
 from zoo.models.image_text_model import ImageTextModel
-from zoo.models.mobileclip.load import PUBLISHED, load_image_text_model
+from zoo.models.load import load_image_text_model
 
 DEFAULT_MODEL = "mobileclip2-s0"
 

@@ -13,7 +13,9 @@ from zoo.models.card import (
     ImageTextCard,
     ModelCard,
     Naming,
+    OpenClipTextConfig,
     PublishedVisionLanguageResults,
+    TextEncoderConfig,
     VisionLanguageCard,
     VisionTowerCard,
 )
@@ -157,6 +159,9 @@ def _parameter_rows(card: ModelCard) -> list[list[Any]]:
 
 def _text_tower(card: ImageTextCard) -> str:
     text = card.text
+    if isinstance(text, OpenClipTextConfig):
+        return f"open_clip's {text.architecture}, {text.context_length} tokens"
+    assert isinstance(text, TextEncoderConfig)
     kinds = ", ".join(f"{text.blocks.count(kind)} {kind}" for kind in dict.fromkeys(text.blocks))
     direction = "causal" if text.causal else "bidirectional"
     return f"{kinds} blocks, width {text.width}, {text.context_length} tokens, {direction}"

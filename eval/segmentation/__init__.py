@@ -1,0 +1,1 @@
+"""Words for every pixel, masks of objects, and heads on frozen features: how good they are."""

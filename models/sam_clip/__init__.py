@@ -1,0 +1,1 @@
+"""SAM-CLIP: one image tower for words and masks."""

@@ -1,0 +1,1 @@
+"""Instance masks of shards, and what a SAM teacher makes of prompts on them, stored once."""
