@@ -44,6 +44,9 @@ def export_coreml(
       and `text_encoder.mlpackage`, from `text` int32 (1, context), tokens as `model.tokenize` gives
       them, to `text_features` float32 (1, D). Features have unit length, so that their dot product
       is the cosine.
+    - SAM-CLIP: `image_encoder.mlpackage`, one pass of the tower, also gives `patch_features`
+      float32 (1, N, D) and `mask_embedding`, which `mask_decoder.mlpackage` takes with `points`,
+      `point_labels` and a mask to `masks` float32 (1, 4, H, W), logits, and `iou_predictions`.
     - FastVLM: `vision_encoder.mlpackage`, tower and projector, from `image` to `visual_tokens`
       float32 (1, N, hidden). A tower alone gives `image_features` float32 (1, N, width).
 
@@ -107,11 +110,25 @@ def _convert(part: Part, options: _Options) -> Any:
         return ct.convert(
             traced,
             inputs=[taken.declared() for taken in part.inputs],
-            outputs=[ct.TensorType(name=part.output.name, dtype=np.float32)],
+            outputs=[ct.TensorType(name=given.name, dtype=np.float32) for given in part.outputs],
             minimum_deployment_target=ct.target[options.target],
-            compute_precision=ct.precision[options.precision.upper()],
+            compute_precision=_compute_precision(part, options.precision),
             skip_model_load=True,  # only a Mac can load it
         )
+
+
+def _compute_precision(part: Part, precision: str) -> Any:
+    """Of every op: that of the package, but float32 in the submodule that needs it."""
+    import coremltools as ct
+    from coremltools.converters.mil.mil.scope import ScopeSource
+
+    if precision == "float32" or part.exact is None:
+        return ct.precision[precision.upper()]
+
+    def is_halved(op: Any) -> bool:
+        return part.exact not in op.scopes.get(ScopeSource.TORCHSCRIPT_MODULE_NAME, ())
+
+    return ct.transform.FP16ComputePrecision(op_selector=is_halved)
 
 
 def _install(report: PartReport, folder: Path) -> PartReport:

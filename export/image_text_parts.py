@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from zoo.export.examples import example_images, example_texts
-from zoo.export.part import Output, Part, TokenInput, picture_input, preprocessing_figures
+from zoo.export.part import ArrayInput, Output, Part, picture_input, preprocessing_figures
 from zoo.export.towers import ImageTower, TextTower
 from zoo.models.image_text_model import ImageTextModel
 
@@ -18,7 +18,7 @@ TEXT_PACKAGE = "text_encoder.mlpackage"
 def image_text_parts(model: ImageTextModel) -> tuple[Part, ...]:
     """Return image and text tower of a train-time or reparameterized model in eval mode."""
     fused = model.reparameterize()
-    return _image_part(model, fused), _text_part(model, fused)
+    return _image_part(model, fused), text_part(model, fused)
 
 
 def _image_part(model: ImageTextModel, fused: ImageTextModel) -> Part:
@@ -32,14 +32,15 @@ def _image_part(model: ImageTextModel, fused: ImageTextModel) -> Part:
         summary=f"Image tower of {model.card.name}: {model.card.summary}",
         module=ImageTower(fused),
         inputs=(picture_input(model.preprocessing),),
-        output=_features("image_features", model),
+        outputs=(features_output("image_features", model),),
         reference=reference,
         examples=[(image,) for image in example_images(model.preprocessing.image_size)],
-        figures=_figures(model),
+        figures=image_text_figures(model),
     )
 
 
-def _text_part(model: ImageTextModel, fused: ImageTextModel) -> Part:
+def text_part(model: ImageTextModel, fused: ImageTextModel) -> Part:
+    """Return the text tower of a model and its reparameterized copy."""
     card = model.card
 
     def reference(text: Tensor) -> Tensor:
@@ -51,22 +52,24 @@ def _text_part(model: ImageTextModel, fused: ImageTextModel) -> Part:
         summary=f"Text tower of {card.name}: {card.summary}",
         module=TextTower(fused),
         inputs=(
-            TokenInput(
+            ArrayInput(
                 name="text",
                 description=f"{card.context_length} token ids of CLIP's byte-pair tokenizer: start "
                 "token, text, end token, then zeros.",
                 shape=(1, card.context_length),
+                dtype="int32",
             ),
         ),
-        output=_features("text_features", model),
+        outputs=(features_output("text_features", model),),
         reference=reference,
         examples=[(text,) for text in example_texts(card.context_length, card.vocab_size)],
-        figures=_figures(model),
+        figures=image_text_figures(model),
         tables=[m.weight for m in model.text_encoder.modules() if isinstance(m, nn.Embedding)],
     )
 
 
-def _features(name: str, model: ImageTextModel) -> Output:
+def features_output(name: str, model: ImageTextModel) -> Output:
+    """Return the output `name` of features in the space that both towers share."""
     return Output(
         name=name,
         description=f"{model.card.embed_dim} features of unit length: the dot product of image and "
@@ -74,7 +77,8 @@ def _features(name: str, model: ImageTextModel) -> Output:
     )
 
 
-def _figures(model: ImageTextModel) -> dict[str, Any]:
+def image_text_figures(model: ImageTextModel) -> dict[str, Any]:
+    """Return what an app must know of a model of two towers."""
     _, _, logit_scale = model()
     return {
         "model": model.card.name,

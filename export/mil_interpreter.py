@@ -24,7 +24,8 @@ from zoo.export.weight_seal import check_seal
 OPS = MATH_OPS | LAYOUT_OPS
 
 MASK_MAGNITUDE = 1e4
-"""Constants from here on are attention masks (coremltools writes -3e4), not activations."""
+"""Constants from here on are attention masks (coremltools writes -3e4), not activations, and so is
+what is multiplied by such a number: a mask that the package computes."""
 
 _DTYPES = {
     "fp16": torch.float16,
@@ -45,7 +46,7 @@ class Execution:
     """Largest finite magnitude among the results of all ops, before rounding.
 
     Where it exceeds 65504 in a float16 package, that op overflows. Attention scores to which a
-    constant mask was added are left out.
+    mask was added are left out, and so are masks.
     """
     largest_activation_op: str
     """Type and name of the op that gave it."""
@@ -66,10 +67,9 @@ class MilProgram:
             if not isinstance(variable.val, str)
         }
         self._masks = {
-            name
-            for name, value in self._constants.items()
-            if value.ndim > 1 and value.is_floating_point() and value.min() <= -MASK_MAGNITUDE
+            name for name, value in self._constants.items() if value.ndim > 1 and _is_mask(value)
         }
+        self._masks |= {op.outputs[0].name for op in self._ops if self._makes_mask(op)}
         self._require_known_ops()
 
     @property
@@ -89,9 +89,9 @@ class MilProgram:
         return list(self._input_shapes)
 
     @property
-    def output_name(self) -> str:
-        """Name of the first output."""
-        return self._output_names[0]
+    def output_names(self) -> list[str]:
+        """Names of the outputs, in order."""
+        return list(self._output_names)
 
     def lookup_tables(self) -> list[Tensor]:
         """The constant tables (rows, width) from which rows are gathered, as stored."""
@@ -126,12 +126,18 @@ class MilProgram:
         for variable, result in zip(op.outputs, results, strict=True):
             assert tuple(result.shape) == tuple(variable.shape), (op.op_type, op.name)
             values[variable.name] = result.to(_dtype(variable))
-        if self._adds_mask(op):
+        if self._adds_mask(op) or op.outputs[0].name in self._masks:
             return 0.0
         return max(_magnitude(result) for result in results)
 
     def _adds_mask(self, op: Any) -> bool:
         return op.op_type == "add" and not self._masks.isdisjoint({op.x.name, op.y.name})
+
+    def _makes_mask(self, op: Any) -> bool:
+        if op.op_type != "mul":
+            return False
+        factors = [self._constants[x.name] for x in (op.x, op.y) if x.name in self._constants]
+        return any(factor.ndim == 0 and _is_mask(factor) for factor in factors)
 
     def _check_inputs(self, inputs: Mapping[str, Tensor]) -> None:
         given = {name: tuple(value.shape) for name, value in inputs.items()}
@@ -185,6 +191,10 @@ def _dtype(variable: Any) -> torch.dtype:
     from coremltools.converters.mil.mil import types
 
     return _DTYPES[types.builtin_to_string(variable.dtype)]
+
+
+def _is_mask(constant: Tensor) -> bool:
+    return constant.is_floating_point() and constant.min().item() <= -MASK_MAGNITUDE
 
 
 def _magnitude(result: Tensor) -> float:

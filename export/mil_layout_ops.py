@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from zoo.export.mil_ops import OpFunction, OpInputs
+from zoo.export.mil_ops import OpFunction, OpInputs, innermost_first
 
 
 def _reshape(inputs: OpInputs) -> Tensor:
@@ -42,6 +43,14 @@ def _concat(inputs: OpInputs) -> Tensor:
     # Numbers without an axis are joined into a vector, which torch.cat refuses.
     values = [value.reshape(1) if value.ndim == 0 else value for value in inputs.tensors("values")]
     return torch.cat(values, dim=inputs.parameter("axis"))
+
+
+def _pad(inputs: OpInputs) -> Tensor:
+    mode = inputs.parameter("mode")
+    if mode != "constant":
+        raise inputs.refuse("mode", mode)
+    pad, value = inputs.parameter("pad"), inputs.parameter("constant_val")
+    return F.pad(inputs.tensor("x"), innermost_first(pad), value=value)
 
 
 def _stack(inputs: OpInputs) -> Tensor:
@@ -99,6 +108,7 @@ LAYOUT_OPS: dict[str, OpFunction] = {
     "squeeze": _squeeze,
     "tile": _tile,
     "concat": _concat,
+    "pad": _pad,
     "stack": _stack,
     "split": _split,
     "slice_by_index": _slice_by_index,

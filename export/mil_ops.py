@@ -126,7 +126,7 @@ def _conv(inputs: OpInputs) -> Tensor:
     if pad_type not in ("custom", "valid"):
         raise inputs.refuse("pad_type", pad_type)
     if pad_type == "custom":
-        x = F.pad(x, _innermost_first(inputs.parameter("pad")))
+        x = F.pad(x, innermost_first(inputs.parameter("pad")))
     convolve = F.conv1d if weight.ndim == 3 else F.conv2d
     return convolve(
         x,
@@ -138,10 +138,32 @@ def _conv(inputs: OpInputs) -> Tensor:
     )
 
 
-def _innermost_first(pad: list[int]) -> list[int]:
+def innermost_first(pad: list[int]) -> list[int]:
     """MIL pads (before, after) from the outermost axis inwards, torch from the innermost out."""
     pairs = [pad[i : i + 2] for i in range(0, len(pad), 2)]
     return [amount for pair in reversed(pairs) for amount in pair]
+
+
+def _conv_transpose(inputs: OpInputs) -> Tensor:
+    """Two spatial axes. MIL's weight is torch's: (C, O/groups, *k)."""
+    pad_type = inputs.parameter("pad_type")
+    pad = inputs.parameter("pad") or [0] * 4
+    if pad_type not in ("custom", "valid") or (pad_type == "custom" and any(pad)):
+        raise inputs.refuse("pad_type", (pad_type, pad))
+    strides, dilations = inputs.parameter("strides"), inputs.parameter("dilations")
+    if dilations != [1, 1] or inputs.tensor("x").ndim != 4:
+        raise inputs.refuse("dilations", dilations)
+    result = F.conv_transpose2d(
+        inputs.tensor("x"),
+        inputs.tensor("weight"),
+        inputs.optional_tensor("bias"),
+        stride=strides,
+        groups=inputs.parameter("groups"),
+    )
+    shape = inputs.parameter("output_shape")
+    if shape is not None and list(result.shape) != shape:
+        raise inputs.refuse("output_shape", shape)
+    return result
 
 
 def _batch_norm(inputs: OpInputs) -> Tensor:
@@ -183,6 +205,8 @@ MATH_OPS: dict[str, OpFunction] = {
     "relu": _unary(torch.relu),
     "sigmoid": _unary(torch.sigmoid),
     "sqrt": _unary(torch.sqrt),
+    "sin": _unary(torch.sin),
+    "cos": _unary(torch.cos),
     "cast": _unary(lambda x: x),  # the interpreter rounds to the declared type
     "add": _binary(torch.add),
     "sub": _binary(torch.sub),
@@ -190,7 +214,9 @@ MATH_OPS: dict[str, OpFunction] = {
     "real_div": _binary(torch.div),
     "maximum": _binary(torch.maximum),
     "minimum": _binary(torch.minimum),
+    "greater": _binary(torch.gt),
     "greater_equal": _binary(torch.ge),
+    "not_equal": _binary(torch.ne),
     "select": _select,
     "reduce_mean": _reduction(lambda x, axes, keep: x.mean(axes, keepdim=keep)),
     "reduce_sum": _reduction(lambda x, axes, keep: x.sum(axes, keepdim=keep)),
@@ -204,6 +230,7 @@ MATH_OPS: dict[str, OpFunction] = {
     "linear": _linear,
     "matmul": _matmul,
     "conv": _conv,
+    "conv_transpose": _conv_transpose,
     "batch_norm": _batch_norm,
     "layer_norm": _layer_norm,
     "scaled_dot_product_attention": _scaled_dot_product_attention,

@@ -20,7 +20,8 @@ def describe_package(package: Any, part: Part, card: ModelCard, weights_sha256: 
     package.version = version("zoo")
     for taken in part.inputs:
         package.input_description[taken.name] = taken.description
-    package.output_description[part.output.name] = part.output.description
+    for given in part.outputs:
+        package.output_description[given.name] = given.description
     for name, value in {"weights_sha256": weights_sha256, **part.figures}.items():
         package.user_defined_metadata[f"zoo.{name}"] = str(value)
 

@@ -36,7 +36,8 @@ class ExportReport:
     minimum_deployment_target: str
     versions: dict[str, str]
     parts: dict[str, PartReport]
-    """By name: `image` and `text` of an image-text model, `vision` of FastVLM."""
+    """By name: `image` and `text` of an image-text model, `masks` too of SAM-CLIP, `vision` of
+    FastVLM."""
 
     def to_record(self) -> dict[str, Any]:
         """Return the report as plain values for one JSON line; sizes in bytes, times in seconds."""

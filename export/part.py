@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor, nn
@@ -44,12 +44,13 @@ class PictureInput:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenInput:
-    """Token ids, int32."""
+class ArrayInput:
+    """Numbers: token ids, coordinates, features."""
 
     name: str
     description: str
     shape: tuple[int, ...]
+    dtype: Literal["int32", "float32"]
 
     def traced(self, value: Tensor) -> Tensor:
         """What the module gets of a value."""
@@ -59,12 +60,12 @@ class TokenInput:
         """The input as coremltools declares it."""
         import coremltools as ct
 
-        return ct.TensorType(name=self.name, shape=self.shape, dtype=np.int32)
+        return ct.TensorType(name=self.name, shape=self.shape, dtype=np.dtype(self.dtype).type)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """Features, float32."""
+    """Features (1, …, D) or maps (1, C, H, W), float32."""
 
     name: str
     description: str
@@ -81,18 +82,21 @@ class Part:
     summary: str
     """What Xcode shows first."""
     module: nn.Module
-    """What is traced: in eval mode, float32, on the CPU; from the inputs to the output."""
-    inputs: tuple[PictureInput | TokenInput, ...]
+    """What is traced: in eval mode, float32, on the CPU; from the inputs to the outputs."""
+    inputs: tuple[PictureInput | ArrayInput, ...]
     """In the order of the module's arguments."""
-    output: Output
-    reference: Callable[..., Tensor]
-    """The model itself, from an example to the output."""
+    outputs: tuple[Output, ...]
+    """In the order in which the module gives them."""
+    reference: Callable[..., Tensor | tuple[Tensor, ...]]
+    """The model itself, from an example to the outputs."""
     examples: Sequence[tuple[Tensor, ...]]
     """Inputs as the package receives them."""
     figures: Mapping[str, Any]
     """What an app must know, written into the package's metadata as text."""
     tables: Sequence[Tensor] = field(default=())
     """Token embeddings, compared row by row."""
+    exact: str | None = None
+    """Name of a submodule that computes in float32 in a package of half precision, too."""
 
 
 def picture_input(preprocessing: Preprocessing) -> PictureInput:

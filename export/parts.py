@@ -6,6 +6,7 @@ import copy
 
 from zoo.export.image_text_parts import image_text_parts
 from zoo.export.part import Part
+from zoo.export.sam_clip_parts import sam_clip_parts
 from zoo.export.vision_parts import (
     vision_language_parts,
     vision_tower_parts,
@@ -14,6 +15,7 @@ from zoo.export.vision_parts import (
 from zoo.models.fastvlm.vision_language_model import VisionLanguageModel
 from zoo.models.fastvlm.vision_tower import VisionTower
 from zoo.models.image_text_model import ImageTextModel
+from zoo.models.sam_clip.sam_clip_model import SamClipModel
 
 ExportableModel = ImageTextModel | VisionLanguageModel | VisionTower
 
@@ -23,6 +25,8 @@ def parts_of(model: ExportableModel) -> tuple[Part, ...]:
     if isinstance(model, VisionLanguageModel):
         model = without_language_model(model)  # gigabytes that need no copy
     model = copy.deepcopy(model).float().cpu().eval()
+    if isinstance(model, SamClipModel):
+        return sam_clip_parts(model)
     if isinstance(model, ImageTextModel):
         return image_text_parts(model)
     if isinstance(model, VisionTower):

@@ -16,6 +16,7 @@ _HARMLESS = (
     "Failed to load _ML",  # Apple's runtime, which exists on macOS only
     "Disabling scikit-learn conversion API",
     "Saving value type of int64 into a builtin type of int32",  # positions, all below 2^31
+    "Tuple detected at graph output",  # a package with several outputs
     "Model is not in eval mode",  # a traced module reports that even in eval mode
 )
 

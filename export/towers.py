@@ -23,9 +23,9 @@ class ImageTower(nn.Module):
 
     def __init__(self, model: ImageTextModel) -> None:
         super().__init__()
-        self.preprocessing = _at_pixel_scale(model.preprocessing)
+        self.preprocessing = at_pixel_scale(model.preprocessing)
         self.image_encoder = copy.deepcopy(model.image_encoder)
-        _take_pixel_scale(self.image_encoder)
+        take_pixel_scale(self.image_encoder)
 
     def forward(self, image: Tensor) -> Tensor:
         return unit_length(self.image_encoder(self.preprocessing.normalize(image)))
@@ -49,11 +49,11 @@ class VisionTokens(nn.Module):
     def __init__(self, model: VisionLanguageModel | VisionTower) -> None:
         super().__init__()
         has_projector = isinstance(model, VisionLanguageModel)
-        self.preprocessing = _at_pixel_scale(model.preprocessing)
+        self.preprocessing = at_pixel_scale(model.preprocessing)
         self.image_encoder = copy.deepcopy(model.image_encoder)
         self.multi_scale = model.multi_scale if has_projector else None
         self.projector = model.projector if has_projector else nn.Identity()
-        _take_pixel_scale(self.image_encoder)
+        take_pixel_scale(self.image_encoder)
 
     def forward(self, image: Tensor) -> Tensor:
         image = self.preprocessing.normalize(image)
@@ -69,14 +69,14 @@ def unit_length(features: Tensor) -> Tensor:
     return features / torch.linalg.vector_norm(features, dim=-1, keepdim=True)
 
 
-def _at_pixel_scale(preprocessing: Preprocessing) -> Preprocessing:
-    """The normalisation for pixels at PIXEL_SCALE, without its last factor 255 · PIXEL_SCALE."""
+def at_pixel_scale(preprocessing: Preprocessing) -> Preprocessing:
+    """Return the normalisation for pixels at PIXEL_SCALE, but for its factor 255 · PIXEL_SCALE."""
     ratio = 255 * PIXEL_SCALE
     # (p / 255 - mean) / std = (p · PIXEL_SCALE - mean · ratio) / std / ratio
     return replace(preprocessing, mean=tuple(value * ratio for value in preprocessing.mean))
 
 
-def _take_pixel_scale(image_encoder: nn.Module) -> None:
+def take_pixel_scale(image_encoder: nn.Module) -> None:
     """Move that last factor into the first convolution, in place."""
     first = next(module for module in image_encoder.modules() if isinstance(module, nn.Conv2d))
     first.weight.data /= 255 * PIXEL_SCALE

@@ -28,10 +28,10 @@ class Verification:
     precision: str
     examples: int
     relative_l2: float
-    """‖package − model‖ / ‖model‖ over all examples."""
+    """‖package − model‖ / ‖model‖ over all examples, of the output where it is largest."""
     max_abs: float
     cosine: float
-    """Smallest cosine between a feature of the package and the model's."""
+    """Smallest cosine between a feature, or a map, of the package and the model's."""
     table_relative_l2: float
     """Largest relative L2 error of a row of a lookup table; 0 where none was compared."""
     largest_activation: float
@@ -40,17 +40,17 @@ class Verification:
 
 def verify_package(
     package: str | Path,
-    model: Callable[..., Tensor],
+    model: Callable[..., Tensor | tuple[Tensor, ...]],
     examples: Sequence[tuple[Tensor, ...]],
     *,
     tables: Sequence[Tensor] = (),
 ) -> Verification:
-    """Execute a saved package of one output and compare it with `model`.
+    """Execute a saved package and compare its outputs with `model`.
 
     `examples` are inputs as the package declares them, in its order (an image: float (1, 3, H, W)
-    with values 0…255); `model` maps each to its features (1, …, D) in float32. `tables` are
-    weights of token embeddings (rows, width): examples touch only some of their rows, so all rows
-    are compared.
+    with values 0…255); `model` maps each to float32 features (1, …, D) or maps (1, C, H, W), one
+    for each output, in their order. `tables` are weights of token embeddings (rows, width):
+    examples touch only some of their rows, so all rows are compared.
 
     Raises ValueError where the package is damaged, disagrees by more than `RELATIVE_L2_LIMIT`,
     or leaves the range of float16, and FileNotFoundError where it is missing.
@@ -59,16 +59,18 @@ def verify_package(
     runs = [
         program.run(dict(zip(program.input_names, example, strict=True))) for example in examples
     ]
-    actual = torch.cat([run.outputs[program.output_name].float() for run in runs])
     with torch.no_grad():
-        expected = torch.cat([model(*example) for example in examples])
+        expected = _joined([_as_tuple(model(*example)) for example in examples])
+    actual = _joined([[run.outputs[name] for name in program.output_names] for run in runs])
+    pairs = list(zip(actual, expected, strict=True))
     peak = max(runs, key=lambda run: run.largest_activation)
     verification = Verification(
         precision=program.precision,
         examples=len(examples),
-        relative_l2=_relative_l2(actual, expected),
-        max_abs=(actual - expected).abs().max().item(),
-        cosine=F.cosine_similarity(actual.double(), expected.double(), dim=-1).min().item(),
+        # torch's extremes keep a NaN, which Python's may pass over.
+        relative_l2=torch.stack([_relative_l2(*pair) for pair in pairs]).max().item(),
+        max_abs=torch.stack([(one - other).abs().max() for one, other in pairs]).max().item(),
+        cosine=torch.stack([_smallest_cosine(*pair) for pair in pairs]).min().item(),
         table_relative_l2=_worst_row(program, tables),
         largest_activation=peak.largest_activation,
         largest_activation_op=peak.largest_activation_op,
@@ -78,8 +80,22 @@ def verify_package(
     return verification
 
 
-def _relative_l2(actual: Tensor, expected: Tensor) -> float:
-    return ((actual - expected).norm() / expected.norm()).item()
+def _as_tuple(outputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (outputs,) if isinstance(outputs, Tensor) else outputs
+
+
+def _joined(examples: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+    """Each output of all examples, (examples, …)."""
+    return [torch.cat([one.float() for one in output]) for output in zip(*examples, strict=True)]
+
+
+def _relative_l2(actual: Tensor, expected: Tensor) -> Tensor:
+    return (actual - expected).norm() / expected.norm()
+
+
+def _smallest_cosine(actual: Tensor, expected: Tensor) -> Tensor:
+    vectors = [x.double().flatten(2) if x.ndim == 4 else x.double() for x in (actual, expected)]
+    return F.cosine_similarity(*vectors, dim=-1).min()
 
 
 def _worst_row(program: MilProgram, tables: Sequence[Tensor]) -> float:

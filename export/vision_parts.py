@@ -86,7 +86,7 @@ def _vision_part(
         summary=summary,
         module=VisionTokens(model.reparameterize()),
         inputs=(picture_input(preprocessing),),
-        output=output,
+        outputs=(output,),
         reference=reference,
         examples=[(image,) for image in example_images(preprocessing.image_size)],
         figures={

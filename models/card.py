@@ -9,7 +9,8 @@ from typing import Any, Literal
 from zoo.models.preprocess import Preprocessing
 
 TextBlock = Literal["attention", "repmixer"]
-Naming = Literal["zoo", "open_clip", "apple", "transformers"]
+Naming = Literal["zoo", "open_clip", "apple", "transformers", "sam"]
+"""Whose keys a weights file has; "sam" are the original Segment Anything's."""
 Stage = Literal[2, 3]
 """Of FastVLM's training: visual instruction tuning (2), and more of it (3)."""
 MultiScale = Literal["average", "depthwise"]
@@ -58,6 +59,10 @@ class OpenClipTextConfig(TextTowerConfig):
 
     architecture: str
     """The model that it belongs to, as open_clip names it, e.g. `ViT-L-14`."""
+    tower: Mapping[str, Any]
+    """Its numbers: `text_cfg` of open_clip's configuration."""
+    quick_gelu: bool = False
+    """Whether its activation is OpenAI's approximation of GELU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +153,16 @@ class PublishedVisionLanguageResults:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PublishedSamClipResults:
+    """Figures of the authors, never ours, of weights that they did not publish."""
+
+    source: str
+    """Where the figures were read."""
+    figures: Mapping[str, str]
+    """What was measured, and the value with its unit."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelCard:
     """A model of the registry: what every family states of its models."""
 
@@ -203,6 +218,7 @@ class SamClipCard(ImageTextCard):
     """Longer side in pixels of the pictures that masks are predicted of."""
     segmentation_image_size: int
     """Side in pixels of the squares whose pixels the CLIP head alone classifies."""
+    paper_results: PublishedSamClipResults | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 
 from zoo.models.card import ModelCard, Naming
-from zoo.models.fastvlm.vision_language_model import VisionLanguageModel
 from zoo.models.preprocess import Interpolation, Preprocessing
 from zoo.models.trainable import TrainableModel
 
@@ -94,19 +93,16 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 def save_weights(model: TrainableModel, path: str | os.PathLike[str]) -> None:
     """Write `model` as safetensors in our naming, whole or not at all.
 
-    The header names the model and its preprocessing, and for FastVLM its language model and tiles;
-    `load_model(name, weights=path)` reads it. FastVLM's tokenizer is a file of its own: see
-    `zoo.models.fastvlm.language_model.write_tokenizer`.
+    The header names the model and its preprocessing, for FastVLM its language model and tiles, for
+    SAM-CLIP its text tower and sizes; `load_model(name, weights=path)` reads it. FastVLM's
+    tokenizer is a file of its own: see `zoo.models.fastvlm.language_model.write_tokenizer`.
     """
     metadata = {
         "format": "zoo",
         "model": model.card.name,
         "preprocessing": json.dumps(asdict(model.preprocessing)),
+        **model.file_metadata(),
     }
-    if isinstance(model, VisionLanguageModel):
-        metadata["language"] = json.dumps(asdict(model.card.language))
-        metadata["grids"] = json.dumps(model.views.grids)
-        metadata["multi_scale"] = json.dumps(model.card.multi_scale)
     write_state(without_ties(model.state_dict()), Path(path), metadata)
 
 
@@ -265,9 +261,11 @@ def _read_torch(path: Path) -> StateDict:
 
 
 def _unwrap(content: Any, path: Path) -> StateDict:
-    """A training checkpoint holds the weights under `state_dict`; DDP prefixes `module.`."""
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
+    """A training checkpoint holds the weights under `state_dict`, or under `model` as SAM 2's; DDP
+    prefixes `module.`."""
+    for name in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(name), dict):
+            content = content[name]
     if not isinstance(content, dict) or not content:
         raise ValueError(f"'{path}' holds a {type(content).__name__}, not a dictionary of tensors.")
     for key, value in content.items():

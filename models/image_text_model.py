@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from zoo.models.card import ImageTextCard
 from zoo.models.preprocess import ImageSource, Preprocessing
 from zoo.models.reparameterize import fold_entirely
-from zoo.models.tokenizer import Tokenizer
+from zoo.models.tokenizer import Tokenize, Tokenizer
 
 MAX_LOGIT_SCALE = 100.0
 """Upper bound of exp(logit_scale) (`mobileclip/clip.py`)."""
@@ -39,7 +39,9 @@ class ImageTextModel(nn.Module):
         self.text_encoder = text_encoder
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         self._preprocess = preprocess
-        self._tokenizer = Tokenizer(context_length=card.context_length, vocab_size=card.vocab_size)
+        self._tokenizer: Tokenize = Tokenizer(
+            context_length=card.context_length, vocab_size=card.vocab_size
+        )
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -78,6 +80,11 @@ class ImageTextModel(nn.Module):
         image_features = None if image is None else self.encode_image(image, normalize=True)
         text_features = None if text is None else self.encode_text(text, normalize=True)
         return image_features, text_features, self.logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)
+
+    def file_metadata(self) -> dict[str, str]:
+        """Return what the header of a weights file says beside the card's name and the
+        preprocessing, as JSON by name."""
+        return {}
 
     def reparameterize(self) -> Self:
         """Return a copy for inference, in eval mode: every train-time branch, BatchNorm and

@@ -37,7 +37,8 @@ def load_model(
             for random ones (seed torch for the same ones again), or the path of a checkpoint or
             of a folder with one: Apple's, open_clip's, transformers' or zoo's naming, train-time
             or reparameterized, recognised from its keys. FastVLM's folders also hold its tokenizer
-            and say which language model it has.
+            and say which language model it has. Of SAM-CLIP none are published; a SAM's file, in
+            its original naming or transformers', gives a model for masks alone.
         reparameterize: fold train-time branches for inference. False keeps them, for training;
             FastVLM's tower then has the form that the file gives it, which is merged in the
             published ones.

@@ -92,7 +92,7 @@ class Preprocessing:
         Raises ValueError for what is not a picture and FileNotFoundError for a missing file.
         """
         if isinstance(source, Tensor):
-            return self.normalize(self._tensor_to_square(_check_image_tensor(source)))
+            return self.normalize(self._tensor_to_square(check_image_tensor(source)))
         image = self.to_square(open_image(source))
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)  # (H, W, 3) -> (3, H, W)
         return self.normalize(pixels)
@@ -275,7 +275,11 @@ def _sixteen_bit_to_grey(image: Image.Image) -> Image.Image:
     return Image.fromarray((values >> 8).clip(0, 255).astype(np.uint8))
 
 
-def _check_image_tensor(image: Tensor) -> Tensor:
+def check_image_tensor(image: Tensor) -> Tensor:
+    """Return a picture (3, H, W), uint8 in 0…255 or floating point in [0, 1], as float32 in [0, 1].
+
+    Raises ValueError for another shape or dtype.
+    """
     if image.ndim != 3 or image.shape[0] != 3:
         raise ValueError(
             f"An image tensor has shape (3, H, W), but this one has {tuple(image.shape)}; "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -14,6 +14,9 @@ from zoo.models.card import CLIP_VOCABULARY_SIZE
 
 if TYPE_CHECKING:
     from open_clip.tokenizer import SimpleTokenizer
+
+Tokenize = Callable[[str | Sequence[str], int | None], Tensor]
+"""Texts, and a length if another than the text tower's → token ids int64 (N, context_length)."""
 
 _BYTE_TOKENS = 512
 """256 bytes, each inside a word and at its end, come before the first merge."""
@@ -38,12 +41,7 @@ class Tokenizer:
 
         Raises ValueError for an empty list and for entries that are not text.
         """
-        texts = [texts] if isinstance(texts, str) else list(texts)
-        if not texts:
-            raise ValueError("The list of texts is empty; give at least one text or label.")
-        for text in texts:
-            if not isinstance(text, str):
-                raise ValueError(f"Texts are strings, but {text!r} is {type(text).__name__}.")
+        texts = checked_texts(texts)
         return _byte_pairs(self.vocab_size)(texts, context_length or self.context_length)
 
     def decode(self, tokens: Tensor) -> str:
@@ -53,6 +51,20 @@ class Tokenizer:
         if first_special + 1 in ids:
             ids = ids[: ids.index(first_special + 1)]
         return _byte_pairs(self.vocab_size).decode([i for i in ids if i < first_special]).strip()
+
+
+def checked_texts(texts: str | Sequence[str]) -> list[str]:
+    """Return a list of texts; one text counts as a list of one.
+
+    Raises ValueError for an empty list and for entries that are not text.
+    """
+    texts = [texts] if isinstance(texts, str) else list(texts)
+    if not texts:
+        raise ValueError("The list of texts is empty; give at least one text or label.")
+    for text in texts:
+        if not isinstance(text, str):
+            raise ValueError(f"Texts are strings, but {text!r} is {type(text).__name__}.")
+    return texts
 
 
 @cache

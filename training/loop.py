@@ -30,6 +30,7 @@ from zoo.training.parallel.world import World
 from zoo.training.precision import chosen_precision, gradient_scaler
 from zoo.training.recipes.recipe import Recipe
 from zoo.training.run import check_shares
+from zoo.training.sam_clip.prepare import scales_of_sam_clip
 from zoo.training.step import Update, update
 from zoo.training.tasks.build import build_task
 from zoo.training.tasks.task import AnyTask
@@ -138,6 +139,8 @@ def _learning_rate_scales(recipe: Recipe, task: AnyTask) -> dict[str, float]:
         scales = learning_rate_scales(task.model, recipe.fine_tuning)
     if recipe.vision_language is not None:
         scales = scales_of_parts(task.model, recipe.vision_language, recipe.learning_rate)
+    if recipe.sam_clip is not None:
+        scales = scales_of_sam_clip(task.model, recipe.sam_clip)
     return {f"model.{name}": scale for name, scale in scales.items()}
 
 

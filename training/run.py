@@ -45,15 +45,16 @@ def build_loader(
     *,
     sources: Sequence[DataSource] = (),
 ) -> Loader:
-    """Return a process's share of batches of the recipe's shards, at the model's size and in its
-    tokens; without a `world` there is one process. `sources` take the place of the recipe's data.
+    """Return a process's share of batches of the recipe's shards, at the model's size (of a
+    SAM-CLIP at the recipe's) and in its tokens; without a `world` there is one process. `sources`
+    take the place of the recipe's data.
 
     Raises what `Loader` raises for shards or sidecars that are missing or damaged, and ValueError
     where the processes and parts do not divide the batch.
     """
     world = world or World(device=torch.device("cpu"))
     check_shares(recipe, world)
-    card = model.card
+    card, preprocessing = model.card, model.preprocessing
     reinforced = recipe.task in REINFORCED_TASKS
     source = DataSource(
         shards=recipe.data,
@@ -64,7 +65,7 @@ def build_loader(
     return Loader(
         sources or source,
         tokenize=Tokenizer(context_length=card.context_length, vocab_size=card.vocab_size),
-        image_size=model.preprocessing.image_size,
+        image_size=recipe.sam_clip.image_sizes if recipe.sam_clip else preprocessing.image_size,
         batch_size=recipe.batch_size // world.size,
         rank=world.rank,
         world_size=world.size,

@@ -29,6 +29,7 @@ COMMANDS = {
     "info": Command("models:show_model", "one model's card"),
     "classify": Command("inference:classify", "label photographs with your own words"),
     "embed": Command("inference:embed", "photographs and texts to features in a file"),
+    "segment": Command("segment:segment", "photographs coloured by your own words"),
     "chat": Command("chat:chat", "ask about pictures, in one conversation"),
     "convert": Command("models:convert", "weights to another naming, reparameterized or not"),
     "interpolate": Command("interpolate:interpolate", "weights between two, as WiSE-FT"),
@@ -43,14 +44,23 @@ COMMANDS = {
     "data show": Command("data_inspect:show", "contact sheet of a reinforced shard"),
     "data stats": Command("data_inspect:stats", "sizes, caption lengths, similarities"),
     "data pack": Command("data_pack:data_pack", "your own pictures as shards"),
+    "data coco": Command("data_coco:data_coco", "COCO's pictures and instances as shards"),
     "data import": Command("data_import:data_import", "Apple's reinforced data as sidecars"),
     "reinforce": Command("reinforce:reinforce", "store embeddings and captions beside shards"),
+    "reinforce masks": Command(
+        "reinforce_masks:reinforce_with_masks", "a SAM's masks beside shards"
+    ),
     "train": Command("train:train", "run a recipe; `zoo train --list` shows them", True),
     "report": Command("report:report", "draw the curves of training runs into one page"),
     "continual": Command("continual:continual", "train over time steps, with replay", True),
     "transfer": Command("transfer:transfer", "a small tower for a task, from few labels"),
     "eval": Command("evaluate:evaluate", "zero-shot classification and retrieval"),
+    "eval segmentation": Command("eval_segmentation:evaluate_segmentation", "classes of pixels"),
     "eval vlm": Command("eval_vlm:evaluate_vlm", "GQA, TextVQA, POPE, … or your own questions"),
+    "eval instances": Command(
+        "eval_instances:evaluate_instance_masks", "masks from boxes, as COCO"
+    ),
+    "eval probe": Command("eval_probe:evaluate_probe", "small heads on frozen features"),
     "export": Command("export:export", "Core ML packages, executed from the file and compared"),
     "bench latency": Command("bench:latency", "time the towers on this machine"),
     "bench students": Command("bench:students", "the demo's, reinforced against plain"),
@@ -65,7 +75,9 @@ COMMANDS = {
     "bench curation": Command("bench_curation:curation", "dedup and prune a million embeddings"),
     "bench continual": Command("bench_continual:continual", "what models forget over time"),
     "bench processes": Command("bench_processes:processes", "two processes against one"),
+    "bench merging": Command("bench_merging:merging", "what SAM-CLIP keeps of its two teachers"),
     "bench ttft": Command("bench_ttft:ttft", "time to first token, beside transformers' models"),
+    "bench sam-clip": Command("bench_sam_clip:sam_clip", "one pass against SAM and CLIP apart"),
     "demo": Command("demo:demo", "everything above, offline, on the tiny world"),
 }
 

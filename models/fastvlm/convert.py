@@ -40,9 +40,9 @@ def convert_fastvlm(
     tower where a merged one is to be written, or a folder that is there already.
     """
     card = get_card_of(VisionLanguageCard, model)
-    if naming == "open_clip":
+    if naming in ("open_clip", "sam"):
         raise ValueError(
-            f"open_clip has no {card.name}; write it in apple's, transformers' or zoo's naming."
+            f"{naming} has no {card.name}; write it in apple's, transformers' or zoo's naming."
         )
     converted, form = assemble_vision_language_model(card, read_checkpoint(source))
     if naming == "zoo":

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from zoo.models.fastvlm.language_model import write_tokenizer
 from zoo.models.fastvlm.prompt import DEFAULT_SYSTEM_PROMPT, END, IMAGE_TOKEN, START
 from zoo.models.fastvlm.settings import CONFIG
 from zoo.models.fastvlm.vision_language_model import VisionLanguageModel
+from zoo.models.whole_folder import whole_folder
 
 SHARD_BYTES = 5 * 10**9
 """Of one weights file; as large as transformers' own."""
@@ -59,17 +59,9 @@ def write_folder(model: VisionLanguageModel, folder: Path, naming: Naming) -> No
     Raises ValueError for a folder that is there already, and for a model without a tokenizer or
     that the naming cannot hold.
     """
-    if folder.exists():
-        raise ValueError(f"'{folder}' is there already; name a folder to make, or remove it.")
     write = _write_apple if naming == "apple" else _write_transformers
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        write(model, temporary)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with whole_folder(folder) as place:
+        write(model, place)
 
 
 def write_shards(state: StateDict, folder: Path, shard_bytes: int = SHARD_BYTES) -> None:

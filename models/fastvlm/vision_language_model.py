@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any, cast, overload
 
 import torch
@@ -68,6 +70,15 @@ class VisionLanguageModel(nn.Module):
     def views(self) -> Views:
         """How a picture becomes the tower's input."""
         return self._views
+
+    def file_metadata(self) -> dict[str, str]:
+        """Return what the header of a weights file says beside the card's name and the
+        preprocessing, as JSON by name."""
+        return {
+            "language": json.dumps(asdict(self.card.language)),
+            "grids": json.dumps(self.views.grids),
+            "multi_scale": json.dumps(self.card.multi_scale),
+        }
 
     def set_views(self, views: Views) -> None:
         """Use another image size, aspect or tiling.

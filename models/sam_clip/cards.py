@@ -5,6 +5,7 @@ from __future__ import annotations
 from zoo.models.card import (
     ImageEncoderConfig,
     MaskDecoderConfig,
+    PublishedSamClipResults,
     SamClipCard,
     TextEncoderConfig,
 )
@@ -76,6 +77,17 @@ CARDS: tuple[SamClipCard, ...] = (
         stride=16,
         mask_image_size=1024,
         segmentation_image_size=448,
+        paper_results=PublishedSamClipResults(
+            source="arXiv 2310.15308, tables 1, 2, 5 and 6",
+            figures={
+                "ImageNet zero-shot": "71.7 % at 224 pixels, 72.4 % at 336",
+                "R@1 text → image": "Flickr30k 79.2 %, COCO 49.3 %",
+                "instance masks of boxes": "COCO 40.9 AP, LVIS 35.0 AP; SAM 41.2 and 36.8",
+                "zero-shot segmentation": "mIoU, CLIP head at 448 pixels: VOC 60.6, Context 29.2, "
+                "ADE20k 17.1, COCO-Stuff 31.5, COCO-Panoptic 28.8",
+                "with refinement": "VOC 66.0 mIoU, both heads at 1024 pixels",
+            },
+        ),
         aliases=("sam-clip", "samclip"),
     ),
 )

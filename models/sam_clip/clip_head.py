@@ -42,7 +42,7 @@ class ClipHead(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return one feature of every picture: (B, embed_dim), not normalised."""
-        return self.mlp(self.norm(self.blocks(tokens).amax(dim=(1, 2))))
+        return self.project(self.blocks(tokens).amax(dim=(1, 2)))
 
     def patches(self, tokens: Tensor) -> Tensor:
         """Return one feature of every patch: (B, h, w, embed_dim), not normalised.
@@ -51,4 +51,8 @@ class ClipHead(nn.Module):
         has passed the LayerNorm and the MLP can be, so a patch goes through them as the pooled
         vector does.
         """
-        return self.mlp(self.norm(self.blocks(tokens)))
+        return self.project(self.blocks(tokens))
+
+    def project(self, features: Tensor) -> Tensor:
+        """Take what the blocks give, pooled or of a patch, (…, width) → (…, embed_dim)."""
+        return self.mlp(self.norm(features))

@@ -22,8 +22,10 @@ _NARROWING = 2
 
 
 class MaskDecoder(nn.Module):
-    """Embedding (N, W, h, w), positions (1, W, h, w) and tokens (N, T, W) → masks (N, 4, 4h, 4w),
-    logits, and their predicted IoU (N, 4).
+    """Embedding (N or 1, W, h, w), positions (1, W, h, w), tokens (N, T, W) and which of them are
+    there, bool (N, T) → masks (N, 4, 4h, 4w), logits, and their predicted IoU (N, 4).
+
+    One embedding for all prompts is projected once for all of them, until the prompts change it.
     """
 
     def __init__(self, config: MaskDecoderConfig) -> None:
@@ -45,13 +47,17 @@ class MaskDecoder(nn.Module):
         self.iou_prediction_head = Perceptron(width, config.iou_width, config.iou_width, MASKS)
 
     def forward(
-        self, embedding: Tensor, positions: Tensor, tokens: Tensor
+        self, embedding: Tensor, positions: Tensor, tokens: Tensor, present: Tensor
     ) -> tuple[Tensor, Tensor]:
         own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([own.expand(len(tokens), -1, -1), tokens], dim=1)
-        tokens, picture = self.transformer(embedding, positions, tokens)
+        always = torch.ones(len(tokens), len(own), dtype=torch.bool, device=tokens.device)
+        present = torch.cat([always, present], dim=1)
+        tokens, picture = self.transformer(embedding, positions, tokens, present)
         mask_tokens = tokens[:, 1 : 1 + MASKS]
-        pixels = self.output_upscaling(picture.transpose(1, 2).reshape(embedding.shape))
+        pixels = self.output_upscaling(
+            picture.transpose(1, 2).unflatten(2, embedding.shape[2:])
+        )  # (N, W / 8, 4h, 4w)
         kernels = torch.stack(
             [
                 network(mask_tokens[:, number])
@@ -76,14 +82,14 @@ class TwoWayTransformer(nn.Module):
         self.norm_final_attn = nn.LayerNorm(config.width)
 
     def forward(
-        self, embedding: Tensor, positions: Tensor, tokens: Tensor
+        self, embedding: Tensor, positions: Tensor, tokens: Tensor, present: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return tokens (N, T, W) and picture (N, h·w, W)."""
         picture = embedding.flatten(2).transpose(1, 2)
         places = positions.flatten(2).transpose(1, 2)
         prompt = tokens
         for layer in self.layers:
-            tokens, picture = layer(tokens, picture, prompt, places)
+            tokens, picture = layer(tokens, picture, prompt, places, present)
         read = self.final_attn_token_to_image(tokens + prompt, picture + places, picture)
         return self.norm_final_attn(tokens + read), picture
 
@@ -106,18 +112,18 @@ class TwoWayBlock(nn.Module):
         self.norm4 = nn.LayerNorm(width)
 
     def forward(
-        self, tokens: Tensor, picture: Tensor, prompt: Tensor, places: Tensor
+        self, tokens: Tensor, picture: Tensor, prompt: Tensor, places: Tensor, present: Tensor
     ) -> tuple[Tensor, Tensor]:
         if self.first:
-            tokens = self.self_attn(tokens, tokens, tokens)
+            tokens = self.self_attn(tokens, tokens, tokens, present)
         else:
             placed = tokens + prompt
-            tokens = tokens + self.self_attn(placed, placed, tokens)
+            tokens = tokens + self.self_attn(placed, placed, tokens, present)
         tokens = self.norm1(tokens)
         read = self.cross_attn_token_to_image(tokens + prompt, picture + places, picture)
         tokens = self.norm2(tokens + read)
         tokens = self.norm3(tokens + self.mlp(tokens))
-        read = self.cross_attn_image_to_token(picture + places, tokens + prompt, tokens)
+        read = self.cross_attn_image_to_token(picture + places, tokens + prompt, tokens, present)
         return tokens, self.norm4(picture + read)
 
 
@@ -134,7 +140,10 @@ class Mlp(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention of queries (N, T, W) to keys and values (N, S, W)."""
+    """Multi-head attention of queries (N, T, W) to keys and values (N, S, W).
+
+    Either side may be one for all: (1, …, W). `present`, bool (N, S), says which keys are read.
+    """
 
     def __init__(self, width: int, heads: int, narrowing: int = 1) -> None:
         super().__init__()
@@ -145,7 +154,9 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(width, inner)
         self.out_proj = nn.Linear(inner, width)
 
-    def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    def forward(
+        self, queries: Tensor, keys: Tensor, values: Tensor, present: Tensor | None = None
+    ) -> Tensor:
         q, k, v = (
             projection(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for projection, x in (
@@ -154,5 +165,8 @@ class Attention(nn.Module):
                 (self.v_proj, values),
             )
         )
-        read = F.scaled_dot_product_attention(q, k, v)
+        count = len(q) if len(k) == 1 else len(k)
+        q, k, v = (x.expand(count, -1, -1, -1) for x in (q, k, v))
+        read_keys = None if present is None else present[:, None, None]
+        read = F.scaled_dot_product_attention(q, k, v, attn_mask=read_keys)
         return self.out_proj(read.transpose(1, 2).flatten(2))

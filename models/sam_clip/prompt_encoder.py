@@ -17,6 +17,9 @@ from zoo.models.sam_clip.layers import LayerNorm2d
 
 NOT_A_POINT = -1
 """Label of a point that only fills up: SAM adds one to points that come without a box."""
+ABSENT = -2
+"""Label of a place without a point: nothing reads its token. So prompts of unlike numbers of points
+share a batch, and a program of fixed shapes, and each has the masks that it has alone."""
 BACKGROUND, FOREGROUND, TOP_LEFT, BOTTOM_RIGHT = 0, 1, 2, 3
 """Labels of points: outside and inside of the object, and the two corners of a box around it."""
 MASK_PROMPT_SCALE = 4
@@ -48,9 +51,11 @@ class PromptEncoder(nn.Module):
 
     def forward(self, points: Tensor, labels: Tensor) -> Tensor:
         """Return the tokens of points and corners; labels are the constants of this module."""
-        kinds = torch.cat([self.not_a_point_embed.weight, *self.point_embeddings.parameters()])
-        positions = self.pe_layer(points) * (labels != NOT_A_POINT)[..., None]
-        return positions + kinds[labels - NOT_A_POINT]
+        not_a_point = self.not_a_point_embed.weight
+        absent = torch.zeros_like(not_a_point)
+        kinds = torch.cat([absent, not_a_point, *self.point_embeddings.parameters()])
+        positions = self.pe_layer(points) * (labels > NOT_A_POINT)[..., None]
+        return positions + kinds[labels - ABSENT]
 
     def masks(self, masks: Tensor) -> Tensor:
         """Return what is added to the image embedding for mask prompts, logits (N, 1, 4h, 4w)."""
@@ -70,7 +75,11 @@ class PromptEncoder(nn.Module):
 
 
 class RandomPositions(nn.Module):
-    """Coordinates (…, 2) in 0…1 → sines and cosines (…, W) of random directions."""
+    """Coordinates (…, 2) in 0…1 → sines and cosines (…, W) of random directions.
+
+    Computed in float32 under autocast and in models of half precision, too: bfloat16 would move a
+    point by up to two pixels of 1024. It has no matrix product, which autocast would take down.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -78,5 +87,7 @@ class RandomPositions(nn.Module):
 
     def forward(self, coordinates: Tensor) -> Tensor:
         matrix = self.get_buffer("positional_encoding_gaussian_matrix")
-        angles = 2 * math.pi * ((2 * coordinates.to(matrix.dtype) - 1) @ matrix)
-        return torch.cat([angles.sin(), angles.cos()], dim=-1)
+        x, y = (2 * coordinates.float() - 1).split(1, dim=-1)
+        across, down = matrix.float()
+        angles = 2 * math.pi * (x * across + y * down)
+        return torch.cat([angles.sin(), angles.cos()], dim=-1).to(matrix.dtype)

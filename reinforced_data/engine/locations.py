@@ -100,7 +100,7 @@ def find_tasks(
         sidecar = _sidecar_place(shard, output)
         outdated = _version(sidecar) if overwrite else None
         tasks.append(ShardTask(number, shard, sidecar, outdated))
-    _check_distinct(tasks)
+    check_distinct(tasks)
     return tasks
 
 
@@ -115,7 +115,8 @@ def _sidecar_place(shard: Path | str, output: str | Path | None) -> Path | str:
     return Path(output).expanduser() / name
 
 
-def _check_distinct(tasks: Sequence[ShardTask]) -> None:
+def check_distinct(tasks: Sequence[ShardTask]) -> None:
+    """Raise ValueError when two shards would share a sidecar."""
     shards: dict[Path | str, Path | str] = {}
     for task in tasks:
         other = shards.setdefault(task.sidecar, task.shard)

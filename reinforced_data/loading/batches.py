@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from zoo.reinforced_data.loading.mixture import Mixture
 from zoo.reinforced_data.loading.training_samples import TrainingSamples
+from zoo.reinforced_data.randomness import keyed_rng
 
 Batch = dict[str, Tensor]
 Tokenize = Callable[[list[str]], Tensor]
@@ -41,16 +42,25 @@ class Batches(Dataset[Batch | ValueError | OSError]):
     """The batches by number; an error is returned, since torch would bury it in a trace."""
 
     def __init__(
-        self, plan: Mixture, samples: TrainingSamples, tokenize: Tokenize, part: Slice
+        self,
+        plan: Mixture,
+        samples: Sequence[TrainingSamples],
+        tokenize: Tokenize,
+        part: Slice,
+        seed: int,
     ) -> None:
+        """`samples` are the same ones in several sizes; `seed` draws which of them a batch has."""
         self._plan, self._samples = plan, samples
-        self._tokenize, self._part = tokenize, part
+        self._tokenize, self._part, self._seed = tokenize, part, seed
 
     def __getitem__(self, number: int) -> Batch | ValueError | OSError:
+        # Drawn by the number of the global batch: all ranks have the same size.
+        drawn = keyed_rng(self._seed, "image size", number).integers(len(self._samples))
+        source = self._samples[int(drawn)]
         start = self._part.start(number)
         try:
             places = self._plan.places(start, start + self._part.batch_size)
-            samples = [self._samples.read(data_set, place) for data_set, place in places]
+            samples = [source.read(data_set, place) for data_set, place in places]
             keys = [key for key in samples[0] if all(key in one for one in samples)]
             return {key: self._join(key, [one[key] for one in samples]) for key in keys}
         except (ValueError, OSError) as error:

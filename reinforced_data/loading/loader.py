@@ -57,7 +57,7 @@ class Loader(BatchStream):
         data: Data,
         *,
         tokenize: Tokenize,
-        image_size: int,
+        image_size: int | Sequence[int],
         batch_size: int,
         reinforced: bool = False,
         policy: AugmentationPolicy | None = None,
@@ -75,7 +75,8 @@ class Loader(BatchStream):
         Args:
             data: shards as `find_shards` and `expand_urls` take them, or one or more `DataSource`.
             tokenize: from captions to int64 (B, T).
-            image_size: S, in pixels.
+            image_size: S, in pixels. Of several, each batch has one, drawn from the seed; CVNets'
+                sampler also gives small pictures larger batches, here all have `batch_size`.
             batch_size: samples of this rank's batches.
             reinforced: yield what sidecars, or Apple's members in the shards, store.
             policy: draws the augmentations of plain training; those of reinforced are stored.
@@ -104,13 +105,14 @@ class Loader(BatchStream):
         self._plan = Mixture(plans, [source.weight for source in sources], seed)
         super().__init__(Slice(batch_size, rank, world_size), len(self._plan))
         self.seed = seed
-        render = Renderer(image_size, pixels)
-        samples: TrainingSamples = (
+        sizes = (image_size,) if isinstance(image_size, int) else image_size
+        samples: list[TrainingSamples] = [
             ReinforcedSamples(self._data_sets, render, seed, synthetic_ratio)
             if reinforced
             else PlainSamples(self._data_sets, render, seed, policy or AugmentationPolicy())
-        )
-        self._batches = Batches(self._plan, samples, tokenize, self._part)
+            for render in (Renderer(size, pixels) for size in sizes)
+        ]
+        self._batches = Batches(self._plan, samples, tokenize, self._part, seed)
         self._num_workers, self._pin_memory = num_workers, pin_memory
         self._worker_init = prepare_worker if pixels == "fast" else None
 

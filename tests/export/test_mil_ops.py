@@ -46,6 +46,8 @@ CASES: list[tuple[str, Build, Callable[[Tensor], Tensor]]] = [
     ("relu", lambda mb, x: mb.relu(x=x), F.relu),
     ("sigmoid", lambda mb, x: mb.sigmoid(x=x), torch.sigmoid),
     ("sqrt", lambda mb, x: mb.sqrt(x=mb.abs(x=x)), lambda x: x.abs().sqrt()),
+    ("sin", lambda mb, x: mb.sin(x=x), torch.sin),
+    ("cos", lambda mb, x: mb.cos(x=x), torch.cos),
     ("cast", lambda mb, x: mb.cast(x=mb.cast(x=x, dtype="int32"), dtype="fp32"), torch.trunc),
     ("cast", lambda mb, x: mb.cast(x=mb.cast(x=x, dtype="fp16"), dtype="fp32"), lambda x: x.half()),
     ("add", lambda mb, x: mb.add(x=x, y=np.float32(1.5)), lambda x: x + 1.5),
@@ -58,6 +60,16 @@ CASES: list[tuple[str, Build, Callable[[Tensor], Tensor]]] = [
         "greater_equal",
         lambda mb, x: mb.cast(x=mb.greater_equal(x=x, y=np.float32(0)), dtype="fp32"),
         lambda x: (x >= 0).float(),
+    ),
+    (
+        "greater",  # which equal ones are not
+        lambda mb, x: mb.cast(x=mb.greater(x=mb.relu(x=x), y=np.float32(0)), dtype="fp32"),
+        lambda x: (x > 0).float(),
+    ),
+    (
+        "not_equal",
+        lambda mb, x: mb.cast(x=mb.not_equal(x=mb.relu(x=x), y=np.float32(0)), dtype="fp32"),
+        lambda x: (x > 0).float(),
     ),
     (
         "select",
@@ -133,6 +145,19 @@ CASES: list[tuple[str, Build, Callable[[Tensor], Tensor]]] = [
         lambda x: F.conv1d(x, tensor(3, 4, 1)),
     ),
     (
+        "conv_transpose",  # two spatial axes with their own strides
+        lambda mb, x: mb.conv_transpose(
+            x=mb.reshape(x=x, shape=[1, 2, 4, 6]),
+            weight=draw(2, 3, 2, 3),
+            bias=draw(3),
+            strides=[2, 3],
+            pad_type="valid",
+        ),
+        lambda x: F.conv_transpose2d(
+            x.reshape(1, 2, 4, 6), tensor(2, 3, 2, 3), tensor(3), stride=(2, 3)
+        ),
+    ),
+    (
         "batch_norm",
         lambda mb, x: mb.batch_norm(
             x=x, mean=draw(4), variance=VARIANCE, gamma=draw(4), beta=draw(4), epsilon=1e-3
@@ -182,6 +207,11 @@ CASES: list[tuple[str, Build, Callable[[Tensor], Tensor]]] = [
             axis=0,
         ),
         lambda x: torch.stack([x.sum(), x.max()]),
+    ),
+    (
+        "pad",  # the last axes, each end by its own
+        lambda mb, x: mb.pad(x=x, pad=[0, 1, 2, 3], mode="constant", constant_val=np.float32(7)),
+        lambda x: F.pad(x, (2, 3, 0, 1), value=7),
     ),
     ("stack", lambda mb, x: mb.stack(values=[x, x], axis=-1), lambda x: torch.stack([x, x], -1)),
     (
@@ -263,7 +293,7 @@ def test_op_from_file_equals_torch(
     program = load_package(save(build, tmp_path))
     x = torch.randn(SHAPE, generator=torch.Generator().manual_seed(1)) * 2
     assert op in program.op_histogram
-    output = program.run({"x": x}).outputs[program.output_name]
+    output = program.run({"x": x}).outputs[program.output_names[0]]
     torch.testing.assert_close(output, expected(x).float(), rtol=1e-5, atol=1e-6)
 
 
@@ -281,7 +311,7 @@ def test_half_precision_result_is_rounded_and_its_overflow_is_seen(tmp_path: Pat
     assert program.precision == "float16"
     assert run.largest_activation == 300.0**2
     assert run.largest_activation_op == "mul square"
-    assert run.outputs[program.output_name].isinf().all()
+    assert run.outputs[program.output_names[0]].isinf().all()
 
 
 def test_unknown_op_is_named_with_its_package(tmp_path: Path) -> None:

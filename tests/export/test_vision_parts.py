@@ -147,7 +147,7 @@ def test_a_tower_alone_gives_its_features(small_tower: Any, tmp_path: Path) -> N
     package = report.parts["vision"].package
     assert report.parts["vision"].verification.cosine > 0.9999
     assert list(spec_of(package).description.output[0].type.multiArrayType.shape) == [1, 9, 768]
-    assert load_package(package).output_name == "image_features"
+    assert load_package(package).output_names == ["image_features"]
 
 
 def test_the_language_model_is_not_copied_and_the_model_stays(

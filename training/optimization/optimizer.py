@@ -12,7 +12,14 @@ from torch.distributed.tensor import DTensor
 from zoo.training.recipes.recipe import Recipe
 
 # Named wherever a model keeps where a token or patch stands; decaying them would erase positions.
-POSITIONAL_NAMES = ("positional_embedding", "pos_embed", "class_embedding", "cls_token")
+POSITIONAL_NAMES = (
+    "positional_embedding",
+    "pos_embed",
+    "rel_pos_h",
+    "rel_pos_w",
+    "class_embedding",
+    "cls_token",
+)
 
 
 _Group = tuple[bool, float, bool]

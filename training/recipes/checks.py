@@ -72,7 +72,7 @@ def _check_task(recipe: Recipe) -> None:
         _check_left_out(recipe, "sidecars", "published_set", "synthetic_ratio")
     if task in _BOTH_CAPTIONS_TASKS:
         _check_left_out(recipe, "synthetic_ratio")
-    if task != "feature-distillation":
+    if task not in ("feature-distillation", "sam-clip"):
         _check_left_out(recipe, "teacher")
     if task != "classification":
         _check_left_out(recipe, "classes")
@@ -89,6 +89,10 @@ def _check_task(recipe: Recipe) -> None:
         _check("synchronize_batch_norm", together, not together, f"False for the {task} task")
     else:
         _check_left_out(recipe, "vision_language")
+    if task == "sam-clip":
+        _check_sam_clip(recipe)
+    else:
+        _check_left_out(recipe, "sam_clip")
     if task == "captioning":
         _check_left_out(recipe, "fine_tuning")
         _check("channels_last", recipe.channels_last, not recipe.channels_last, "False for a CoCa")
@@ -101,6 +105,28 @@ def _check_beginning(recipe: Recipe) -> None:
     parts = settings and (settings.language_model or settings.image_encoder or settings.multi_scale)
     allowed = "None beside a language_model, image_encoder or multi_scale to begin with"
     _check("init", recipe.init, not parts or recipe.init is None, allowed)
+
+
+def _check_sam_clip(recipe: Recipe) -> None:
+    _check_left_out(recipe, "fine_tuning", "synthetic_ratio")
+    channels_last = recipe.channels_last  # a transformer has no convolution that would gain by it
+    _check("channels_last", channels_last, not channels_last, "False for the sam-clip task")
+    settings = recipe.sam_clip
+    _check("sam_clip", None, settings is not None, "given for the sam-clip task")
+    assert settings is not None
+    parts = settings.sam or settings.text
+    allowed = "None beside a sam or text to begin with"
+    _check("init", recipe.init, not parts or recipe.init is None, allowed)
+    if not settings.reads_embeddings:
+        _check_left_out(recipe, "teacher", "subset", "sidecars", "published_set")
+    elif settings.reads_masks:
+        size = settings.mask_batch_size
+        _check(
+            "accumulation",
+            recipe.accumulation,
+            size % recipe.accumulation == 0,
+            f"a divisor of sam_clip.mask_batch_size, {size}",
+        )
 
 
 def _check_left_out(recipe: Recipe, *names: str) -> None:

@@ -16,6 +16,7 @@ TaskName = Literal[
     "classification-head",
     "classification",
     "visual-instruction",
+    "sam-clip",
 ]
 REINFORCED_TASKS: tuple[TaskName, ...] = (
     "reinforced",
@@ -23,6 +24,7 @@ REINFORCED_TASKS: tuple[TaskName, ...] = (
     "prefix",
     "task-distillation",
     "feature-distillation",
+    "sam-clip",
 )
 """Tasks that learn from what sidecars store."""
 Precision = Literal["auto", "float32", "bfloat16", "float16"]

@@ -13,6 +13,7 @@ from zoo.reinforced_data.loading.views import Pixels
 from zoo.training.fine_tuning.settings import FineTuning
 from zoo.training.recipes.checks import check_recipe
 from zoo.training.recipes.choices import Parallel, Precision, TaskName
+from zoo.training.sam_clip.settings import SamClip
 from zoo.training.vision_language.settings import VisionLanguage
 
 
@@ -28,7 +29,8 @@ class Recipe:
     reinforced shards "reinforced" (MobileCLIP), "gated" (ALIP) or "prefix" (prefix conditioning);
     of a transfer "task-distillation", "feature-distillation" (both need them too) and
     "classification-head"; of labelled shards "classification" (by the names of the classes); of a
-    vision-language model "visual-instruction" (answers about pictures)."""
+    vision-language model "visual-instruction" (answers about pictures); of a SAM-CLIP "sam-clip"
+    (reinforced shards and shards with mask sidecars)."""
     data: str
     """Training shards: a folder, a glob, a brace pattern, one file or a URL. Visual instruction:
     a LLaVA file (.json, .jsonl), shards with conversations, or a mix (.json) of several."""
@@ -74,7 +76,8 @@ class Recipe:
     """Task distillation: the head on the teacher's features, whose outputs are learned;
     classification head: the head to begin with. Files of `zoo transfer`."""
     teacher: str | None = None
-    """Feature distillation: which stored teacher to learn from; None where there is only one."""
+    """Feature distillation, SAM-CLIP: which stored teacher to learn from; None where there is only
+    one."""
     classes: Path | None = None
     """Classification: a file with the name of each label, one a line; None is classnames.txt in the
     folder of the shards."""
@@ -119,6 +122,8 @@ class Recipe:
     """Which parameters are trained, and how fast those far from the output; None trains all."""
     vision_language: VisionLanguage | None = None
     """Visual instruction: what is trained, how fast and on what views; other tasks have none."""
+    sam_clip: SamClip | None = None
+    """SAM-CLIP: what is trained, from which masks and at which sizes; other tasks have none."""
 
     def __post_init__(self) -> None:
         check_recipe(self)  # pyright: ignore[reportArgumentType]  # the folder and its link

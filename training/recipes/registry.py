@@ -23,6 +23,13 @@ from zoo.training.recipes.fine_tune import fine_tune, fine_tune_last, fine_tune_
 from zoo.training.recipes.objectives import alip, captioner, prefix, siglip
 from zoo.training.recipes.published import datacompdr_1b, datacompdr_12m, dfndr_2b
 from zoo.training.recipes.recipe import Recipe
+from zoo.training.recipes.sam_clip import sam_clip_stage1, sam_clip_stage2, sam_clip_stage3
+from zoo.training.recipes.sam_clip_tiny import (
+    sam_clip_tiny_sam,
+    sam_clip_tiny_stage1,
+    sam_clip_tiny_stage2,
+    sam_clip_tiny_stage3,
+)
 from zoo.training.recipes.small import (
     cifar10,
     cifar10_plain,
@@ -69,6 +76,13 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "fastvlm-tiny-stage1.5": fastvlm_tiny_stage1_5,
     "fastvlm-tiny-stage2": fastvlm_tiny_stage2,
     "fastvlm-tiny-stage3": fastvlm_tiny_stage3,
+    "sam-clip-stage1": sam_clip_stage1,
+    "sam-clip-stage2": sam_clip_stage2,
+    "sam-clip-stage3": sam_clip_stage3,
+    "sam-clip-tiny-sam": sam_clip_tiny_sam,
+    "sam-clip-tiny-stage1": sam_clip_tiny_stage1,
+    "sam-clip-tiny-stage2": sam_clip_tiny_stage2,
+    "sam-clip-tiny-stage3": sam_clip_tiny_stage3,
 }
 
 

@@ -11,5 +11,6 @@ dicts of tensors on the model's device:
     teacher_text.NAME        float  (B, D_k)       … of that ground-truth caption
     teacher_synthetic.NAME   float  (B, D_k)       … of that synthetic caption
 
-Conversations have keys of their own: `training/vision_language/task.py`.
+Conversations have keys of their own: `training/vision_language/task.py`. So have prompts and masks:
+`training/sam_clip/task.py`.
 """

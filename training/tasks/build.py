@@ -9,6 +9,7 @@ from torch.distributed import ProcessGroup
 
 from zoo.reinforced_data.sidecars.header import TeacherInfo
 from zoo.training.recipes.recipe import Recipe
+from zoo.training.sam_clip.task import build_sam_clip_task
 from zoo.training.tasks.captioning import CaptioningTask
 from zoo.training.tasks.classification import ClassificationTask, class_names_of
 from zoo.training.tasks.coca_model import CocaModel
@@ -40,6 +41,8 @@ def build_task(
     """Return the task of a recipe; `teachers` are those whose embeddings the batches carry."""
     if recipe.task == "visual-instruction":
         return VisualInstructionTask(model, group=group)
+    if recipe.task == "sam-clip":
+        return build_sam_clip_task(recipe, model, teachers, group=group)
     if recipe.task in TRANSFER_TASKS:
         return build_transfer_task(recipe, model, teachers, group=group)
     if recipe.task == "classification":

@@ -35,7 +35,7 @@ def build_transfer_task(
     teacher or model, and ValueError for a teacher that is not stored.
     """
     if recipe.task == "feature-distillation":
-        teacher = _stored(teachers, recipe.teacher)
+        teacher = stored_teacher(teachers, recipe.teacher)
         return FeatureDistillation(
             model, teacher=teacher.name, embed_dim=teacher.embed_dim, group=group
         )
@@ -43,14 +43,17 @@ def build_transfer_task(
     head = load_head(recipe.head)
     if recipe.task == "classification-head":
         return ClassificationHead(model, head=head, group=group)
-    _check_same_features(head, _stored(teachers, head.of))
+    _check_same_features(head, stored_teacher(teachers, head.of))
     return TaskDistillation(
         model, teacher_head=head, temperature=recipe.distillation_temperature, group=group
     )
 
 
-def _stored(teachers: Mapping[str, TeacherInfo], name: str | None) -> TeacherInfo:
-    """Return the teacher called `name`, or without a name the only one."""
+def stored_teacher(teachers: Mapping[str, TeacherInfo], name: str | None) -> TeacherInfo:
+    """Return the teacher called `name`, or without a name the only one.
+
+    Raises ValueError where there is none, or no name and several.
+    """
     known = ", ".join(teachers) or "none"
     if name is None and len(teachers) != 1:
         raise ValueError(f"The data store {known}; name the teacher to learn from (teacher=NAME).")

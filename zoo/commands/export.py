@@ -12,8 +12,9 @@ from zoo.commands.console import say, show_table, status, weights_argument
 from zoo.eval.results import Record, append_result, result_record
 from zoo.export.coreml import DeploymentTarget, Precision, export_coreml
 from zoo.export.package_report import EXECUTED_BY, ExportReport, PartReport
-from zoo.models.card import Stage
+from zoo.models.card import SamClipCard, Stage
 from zoo.models.load import load_model
+from zoo.models.registry import get_card
 
 RESULTS = Path("results.jsonl")
 
@@ -33,18 +34,23 @@ def export(
     """Write a model's towers as Core ML packages, execute them from the file and compare.
 
     MobileCLIP becomes an image and a text encoder; FastVLM a vision encoder, tower and projector
-    in one; FastViTHD its tower.
+    in one; FastViTHD its tower; SAM-CLIP one pass for texts and masks, a mask decoder and a text
+    encoder.
 
     Args:
         model: a name of `zoo list`.
         folder: where the .mlpackage folders go.
         weights: "published", "none" (random) or a file or folder.
         stage: which of FastVLM's published weights; 3 by default.
-        image_size: side of the picture in pixels; the model's own by default.
+        image_size: side of the picture in pixels; the model's own by default, and of SAM-CLIP
+            that of its masks.
         precision: of weights and arithmetic inside the packages.
         minimum_deployment_target: oldest system the packages run on.
         results: file that the JSON lines are appended to.
     """
+    card = get_card(model)
+    if isinstance(card, SamClipCard) and image_size is None:
+        image_size = card.mask_image_size
     loaded = load_model(
         model,
         weights=weights_argument(weights),

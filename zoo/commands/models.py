@@ -15,6 +15,7 @@ from zoo.models.card import (
     Naming,
     OpenClipTextConfig,
     PublishedVisionLanguageResults,
+    SamClipCard,
     TextEncoderConfig,
     VisionLanguageCard,
     VisionTowerCard,
@@ -35,7 +36,10 @@ def show_models() -> None:
     """List every model with its size, published figures and the licence of its weights."""
     cards = list_models()
     columns = ["name", "M parameters", "size", "ImageNet %", "38 sets %", "iPhone ms", "weights"]
-    show_table(columns, [_row(card) for card in cards if isinstance(card, ImageTextCard)])
+    pairs = [card for card in cards if isinstance(card, ImageTextCard)]
+    show_table(columns, [_row(card) for card in pairs if not isinstance(card, SamClipCard)])
+    columns = ["name", "size of words", "of pixels' classes", "of masks", "embedding", "weights"]
+    show_table(columns, [_sam_clip_row(card) for card in cards if isinstance(card, SamClipCard)])
     others = [card for card in cards if not isinstance(card, ImageTextCard)]
     columns = [
         "name",
@@ -78,7 +82,8 @@ def convert(
     """Write the weights at SOURCE to TARGET (.safetensors or .pt) in another naming or form.
 
     FastVLM is written as a folder with configuration and tokenizer, which Apple's code (naming
-    apple) or transformers load, its tower merged as they build it.
+    apple) or transformers load, its tower merged as they build it. Of SAM-CLIP, sam and
+    transformers name the SAM inside of it; a SAM's own file is read, too.
 
     Args:
         source: a weights file, or a folder with one.
@@ -106,6 +111,11 @@ def _row(card: ImageTextCard) -> list[Any]:
     ]
 
 
+def _sam_clip_row(card: SamClipCard) -> list[Any]:
+    sizes = [card.image_size, card.segmentation_image_size, card.mask_image_size]
+    return [card.name, *sizes, card.embed_dim, "none: train it yourself"]
+
+
 def _other_row(card: ModelCard) -> list[Any]:
     results = card.results[-1] if isinstance(card, VisionLanguageCard) and card.results else None
     figures = ["" for _ in (*_SHOWN, "ms")]
@@ -129,7 +139,8 @@ def _licence(card: ModelCard) -> str:
 def _family_rows(card: ModelCard) -> list[list[Any]]:
     """What only a family's cards have."""
     if isinstance(card, ImageTextCard):
-        return [["text tower", _text_tower(card)], ["embedding", card.embed_dim]]
+        towers = [["text tower", _text_tower(card)], ["embedding", card.embed_dim]]
+        return towers + (_sam_clip_rows(card) if isinstance(card, SamClipCard) else [])
     if isinstance(card, VisionLanguageCard):
         numbers = ", ".join(f"{name} {value}" for name, value in card.language.numbers.items())
         tokens = (card.image_size // card.stride) ** 2
@@ -142,6 +153,12 @@ def _family_rows(card: ModelCard) -> list[list[Any]]:
         widths = f"visual tokens of width {card.feature_dim}, CLIP embedding {card.embed_dim}"
         return [["output", widths], *_parameter_rows(card)]
     return []
+
+
+def _sam_clip_rows(card: SamClipCard) -> list[list[Any]]:
+    classes, masks = card.segmentation_image_size, card.mask_image_size
+    sides = f"any multiple of {card.stride}; pixels are classified at {classes}, masks at {masks}"
+    return [["image sizes", sides], *_parameter_rows(card)]
 
 
 def _parameter_rows(card: ModelCard) -> list[list[Any]]:
@@ -178,6 +195,8 @@ def _preprocessing_rows(card: ModelCard) -> list[list[Any]]:
 
 
 def _weight_rows(card: ModelCard) -> list[list[Any]]:
+    if isinstance(card, SamClipCard):
+        return [["weights", "none published: train it, or give a SAM's file for masks alone"]]
     if card.weights is None:
         return [["weights", "none published"]]
     return [
@@ -189,6 +208,12 @@ def _weight_rows(card: ModelCard) -> list[list[Any]]:
 def _result_rows(card: ModelCard) -> list[list[Any]]:
     if isinstance(card, VisionLanguageCard):
         return [row for results in card.results for row in _stage_rows(results)]
+    if isinstance(card, SamClipCard) and card.paper_results is not None:
+        figures = [list(figure) for figure in card.paper_results.figures.items()]
+        return [
+            *figures,
+            ["source of the figures", f"{card.paper_results.source}; never published"],
+        ]
     if not isinstance(card, ImageTextCard) or card.results is None:
         return []
     results = card.results

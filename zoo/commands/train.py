@@ -12,11 +12,15 @@ import tyro
 
 from zoo.commands.console import duration, say, show_table, status
 from zoo.commands.data_pack import packing_progress
+from zoo.commands.forgetting import StoredMasks, zero_shot_figures
 from zoo.eval.datasets import EvalDataset, read_tar_dataset
 from zoo.eval.evaluate import evaluate
 from zoo.eval.vision_language.conversation_files import read_questions
 from zoo.eval.vision_language.own_questions import evaluate_questions
+from zoo.models.card import SamClipCard
 from zoo.models.image_text_model import ImageTextModel
+from zoo.models.registry import get_card_of
+from zoo.models.sam_clip.sam_clip_model import SamClipModel
 from zoo.models.trainable import TrainableModel
 from zoo.reinforced_data.shards.pack import shards_of
 from zoo.training.checkpoints.train_state import BatchLoader
@@ -28,6 +32,8 @@ from zoo.training.parallel.world import World, one_complaint, training_world
 from zoo.training.recipes.recipe import Recipe
 from zoo.training.recipes.registry import RECIPES, get_recipe
 from zoo.training.run import build_loader, build_model
+from zoo.training.sam_clip.run import build_sam_clip_of, build_streams
+from zoo.training.sam_clip.settings import SamClip
 from zoo.training.vision_language.run import (
     build_conversation_loader,
     build_vision_language_model_of,
@@ -43,7 +49,11 @@ class TrainOptions:
     """Go on from the latest checkpoint in the output folder, if there is one."""
     validation: Path | None = None
     """What to evaluate at every checkpoint: shards, zero-shot; for visual instruction questions in
-    LLaVA's form (.json, .jsonl or shards), answers word for word."""
+    LLaVA's form (.json, .jsonl or shards), answers word for word; for SAM-CLIP shards, zero-shot
+    at each of its image sizes."""
+    mask_validation: tuple[Path, ...] = ()
+    """SAM-CLIP: shards with mask sidecars beside them, with which its masks are compared at every
+    checkpoint; of a SAM (what is forgotten), of the truth, or one of each."""
     class_names: Path | None = None
     """Text file with the class names of the validation shards, one a line."""
     device: str = "cpu"
@@ -96,6 +106,9 @@ def _parts(recipe: Recipe, world: World) -> tuple[TrainableModel, BatchLoader]:
     if recipe.task == "visual-instruction":
         model = build_vision_language_model_of(recipe, world.device)
         return model, build_conversation_loader(recipe, model, world)
+    if recipe.task == "sam-clip":
+        model = build_sam_clip_of(recipe, world.device)
+        return model, build_streams(recipe, model, world)
     model = build_model(recipe, world.device)
     return model, build_loader(recipe, model, world)
 
@@ -109,16 +122,46 @@ def _with_shards(recipe: Recipe) -> Recipe:
 
 
 def _evaluation(options: TrainOptions) -> Evaluate | None:
+    if options.recipe.sam_clip is not None:
+        return _forgetting(options, options.recipe.sam_clip)
+    if options.mask_validation:
+        raise ValueError(f"--mask-validation is SAM-CLIP's; leave it out of {options.recipe.task}.")
     if options.validation is None:
         return None
     if options.recipe.vision_language is not None:
         images = options.recipe.vision_language.images
         questions = read_questions(options.validation, images=images)
         return lambda model, _: evaluate_questions(model, questions).metrics
-    dataset = read_tar_dataset(options.validation, class_names=options.class_names)
-    if dataset.labels is not None and dataset.class_names is None:
-        raise ValueError(f"'{options.validation}' has labels; give --class-names their file.")
+    dataset = _validation_data(options.validation, options.class_names)
     return lambda model, _: _figures(model, dataset)
+
+
+def _validation_data(shards: Path, class_names: Path | None) -> EvalDataset:
+    dataset = read_tar_dataset(shards, class_names=class_names)
+    if dataset.labels is not None and dataset.class_names is None:
+        raise ValueError(f"'{shards}' has labels; give --class-names their file.")
+    return dataset
+
+
+def _forgetting(options: TrainOptions, settings: SamClip) -> Evaluate | None:
+    """What tells at every checkpoint of a SAM-CLIP how much it knows of each of its teachers."""
+    if options.validation is None and not options.mask_validation:
+        return None
+    if options.validation is not None and not settings.reads_embeddings:
+        raise ValueError(
+            "A SAM-CLIP that learns masks alone has no words yet; give --mask-validation in place "
+            "of --validation."
+        )
+    shards = options.validation
+    dataset = None if shards is None else _validation_data(shards, options.class_names)
+    side = get_card_of(SamClipCard, options.recipe.model).mask_image_size
+    stored = [StoredMasks(shards, image_size=side) for shards in options.mask_validation]
+
+    def figures(model: SamClipModel, _: int) -> dict[str, float]:
+        found = {} if dataset is None else zero_shot_figures(model, dataset, settings.image_sizes)
+        return found | {k: v for masks in stored for k, v in masks.agreement(model).items()}
+
+    return figures
 
 
 def _figures(model: ImageTextModel, dataset: EvalDataset) -> dict[str, float]:
