@@ -13,6 +13,7 @@ from zoo.eval.segmentation import readers, segment_readers
 from zoo.eval.segmentation.class_names import (
     BACKGROUND,
     CITYSCAPES,
+    COLOURS,
     CONTEXT,
     SHAPES,
     VOC,
@@ -225,6 +226,14 @@ BENCHMARKS = (
         source=_TINY_WORLD,
         splits=("all",),
         classes=SHAPES,
+        sliding=_TINY_WINDOW,
+    ),
+    SegmentationBenchmark(
+        name="tiny-world-colours",
+        read=partial(segment_readers.read_tiny_world, background=False, trait="colour"),
+        source=_TINY_WORLD,
+        splits=("all",),
+        classes=COLOURS,
         sliding=_TINY_WINDOW,
     ),
 )

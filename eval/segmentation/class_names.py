@@ -141,6 +141,17 @@ motorcycle, motorbike
 bicycle, bike
 """)
 
+COLOURS = parse_classes("""
+red
+orange
+yellow
+green
+blue
+purple
+black
+white
+""")
+
 SHAPES = parse_classes("""
 circle, disc
 square

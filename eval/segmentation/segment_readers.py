@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
 
 from zoo.eval.datasets import IMAGE_SUFFIXES, read_samples
-from zoo.eval.segmentation.class_names import SHAPES
+from zoo.eval.segmentation.class_names import COLOURS, SHAPES, Classes
 from zoo.eval.segmentation.class_names_coco import PANOPTIC_IDS
 from zoo.eval.segmentation.labelled_pictures import (
     IGNORED,
@@ -54,9 +54,15 @@ def read_coco_panoptic(folder: Path, split: str) -> list[LabelledPicture]:
     return existing(sorted(found, key=lambda one: one.name))
 
 
-def read_tiny_world(folder: Path, split: str, *, background: bool) -> list[LabelledPicture]:
+Trait = Literal["shape", "colour"]
+_TRAITS: Mapping[Trait, Classes] = {"shape": SHAPES, "colour": COLOURS}
+
+
+def read_tiny_world(
+    folder: Path, split: str, *, background: bool, trait: Trait = "shape"
+) -> list[LabelledPicture]:
     """Shards of `zoo data tiny-world`: `KEY.png`, `KEY.mask.png` (0 background, i + 1 object i),
-    `KEY.json` (`objects`, each with its `shape`); a tar or a folder of tars.
+    `KEY.json` (`objects`, whose `trait` is the class); a tar or a folder of tars.
 
     The whole folder is the split, which its writer chose.
     """
@@ -65,7 +71,7 @@ def read_tiny_world(folder: Path, split: str, *, background: bool) -> list[Label
         raise FileNotFoundError(
             f"There are no tars in '{folder}'; `zoo data tiny-world` writes them."
         )
-    shapes = {names[0]: index + background for index, names in enumerate(SHAPES)}
+    classes = {names[0]: index + background for index, names in enumerate(_TRAITS[trait])}
     ground = 0 if background else IGNORED
     found = []
     for path in paths:
@@ -76,7 +82,7 @@ def read_tiny_world(folder: Path, split: str, *, background: bool) -> list[Label
                     f"{path}, sample {sample['__key__']} lacks a picture, .mask.png or .json; give "
                     "shards of `zoo data tiny-world` without conversations."
                 )
-            by_value = {0: ground} | _shapes_of_objects(sample["json"], shapes, path)
+            by_value = {0: ground} | _classes_of_objects(sample["json"], trait, classes, path)
             found.append(
                 LabelledPicture(
                     name=str(sample["__key__"]),
@@ -88,13 +94,15 @@ def read_tiny_world(folder: Path, split: str, *, background: bool) -> list[Label
     return found
 
 
-def _shapes_of_objects(text: bytes, shapes: Mapping[str, int], path: Path) -> dict[int, int]:
+def _classes_of_objects(
+    text: bytes, trait: Trait, classes: Mapping[str, int], path: Path
+) -> dict[int, int]:
     try:
         objects = json.loads(text)["objects"]
-        return {number: shapes[one["shape"]] for number, one in enumerate(objects, start=1)}
+        return {number: classes[one[trait]] for number, one in enumerate(objects, start=1)}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{path} has a .json that does not list `objects` with a `shape` ({error!r}); give "
+            f"{path} has a .json that does not list `objects` with a `{trait}` ({error!r}); give "
             "shards of `zoo data tiny-world`."
         ) from error
 

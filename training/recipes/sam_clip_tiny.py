@@ -62,7 +62,7 @@ def sam_clip_tiny_stage2() -> Recipe:
 
     Reproduces: multi-task distillation, small, with the paper's λ of 10.
     Command: zoo train sam-clip-tiny-stage2 --init RUN_OF_STAGE_1/weights.safetensors
-    Cost: 300 steps of 32 pictures and 2 with masks, about 4 minutes on one core.
+    Cost: 400 steps of 32 pictures and 2 with masks, about 5 minutes on one core.
     Expect: see stage 3.
     """
     settings = SamClip(
@@ -73,7 +73,7 @@ def sam_clip_tiny_stage2() -> Recipe:
         image_sizes=_SIZES,
         learning_rate_scale=0.25,
     )
-    return _stage("2", steps=300, learning_rate=2e-3, settings=settings, after="1")
+    return _stage("2", steps=400, learning_rate=2e-3, settings=settings, after="1")
 
 
 def sam_clip_tiny_stage3() -> Recipe:
@@ -81,11 +81,11 @@ def sam_clip_tiny_stage3() -> Recipe:
 
     Reproduces: resolution adaptation, small.
     Command: zoo train sam-clip-tiny-stage3 --init RUN_OF_STAGE_2/weights.safetensors
-    Cost: 120 steps of 32 pictures, about 2 minutes on one core.
+    Cost: 200 steps of 32 pictures, about 3 minutes on one core.
     Expect: the figures of `zoo bench merging` (BENCHMARKS.md).
     """
     settings = SamClip(train="head", image_sizes=(*_SIZES, 128))
-    return _stage("3", steps=120, learning_rate=1e-3, settings=settings, after="2")
+    return _stage("3", steps=200, learning_rate=1e-3, settings=settings, after="2")
 
 
 def _stage(

@@ -44,7 +44,8 @@ from zoo.models.sam_clip.sam_clip_model import SamClipModel
 from zoo.reinforced_data.tiny_world import CLASSIFICATION_TEMPLATES
 from zoo.training.recipes.registry import get_recipe
 
-SEGMENTATION = "tiny-world-objects"
+SEGMENTATION = "tiny-world-colours"
+"""Of what the CLIP teacher tells apart: shapes it knows of whole pictures only, and not well."""
 SEGMENTATION_SIZES = (64, 128)
 QUICK = Budget(captioned=256, pictures=64, sam=16, masks=16, test=32, test_masks=4, share=0.005)
 MASK_IOU_GOAL, ACCURACY_GOAL, SEGMENTATION_GOAL = 0.95, 0.97, 0.05

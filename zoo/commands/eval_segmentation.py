@@ -59,7 +59,8 @@ def evaluate_segmentation(
 
     Args:
         benchmark: voc21, voc20, context60, context59, ade20k, coco-stuff, coco-panoptic,
-            cityscapes, tiny-world (shapes and background) or tiny-world-objects.
+            cityscapes, tiny-world (shapes and background), tiny-world-objects (shapes alone) or
+            tiny-world-colours.
         data: folder of the benchmark's files as their authors lay them out.
         model: an image-text model of `zoo list`.
         weights: "published", "none" (random) or a file.

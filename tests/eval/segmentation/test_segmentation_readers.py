@@ -25,10 +25,11 @@ from segmentation_folders import (
 )
 
 from zoo.eval.segmentation.benchmarks import BENCHMARKS, get_segmentation_benchmark
-from zoo.eval.segmentation.class_names import BACKGROUND_WORDS, SHAPES, VOC
+from zoo.eval.segmentation.class_names import BACKGROUND_WORDS, COLOURS, SHAPES, VOC
 from zoo.eval.segmentation.class_names_coco import PANOPTIC_IDS
 from zoo.reinforced_data.shards.write import write_shards
 from zoo.reinforced_data.tiny_world import scene_samples
+from zoo.reinforced_data.tiny_world.scene import COLOURS as DRAWN_COLOURS
 from zoo.reinforced_data.tiny_world.scene import SHAPES as DRAWN_SHAPES
 
 COUNTS = {
@@ -42,6 +43,7 @@ COUNTS = {
     "cityscapes": 19,
     "tiny-world": 9,
     "tiny-world-objects": 8,
+    "tiny-world-colours": 8,
 }
 
 
@@ -118,6 +120,16 @@ def test_tiny_world_shards_have_the_shapes_as_classes(tmp_path: Path) -> None:
         present = {DRAWN_SHAPES.index(shape) for shape in shapes}
         assert set(without.read().classes.unique().tolist()) == {*present, 255}
         assert set(with_ground.read().classes.unique().tolist()) == {0, *(i + 1 for i in present)}
+
+
+def test_tiny_world_shards_have_the_colours_as_classes(tmp_path: Path) -> None:
+    assert tuple(names[0] for names in COLOURS) == DRAWN_COLOURS
+    (sample,) = scene_samples(1, seed=1)
+    write_shards([sample], tmp_path / "world", samples_per_shard=1)
+    (picture,) = get_segmentation_benchmark("tiny-world-colours").pictures(tmp_path / "world")
+    colours = {one["colour"] for one in json.loads(sample.extra["json"])["objects"]}
+    present = {DRAWN_COLOURS.index(colour) for colour in colours}
+    assert set(picture.read().classes.unique().tolist()) == {*present, 255}
 
 
 def test_a_limit_takes_pictures_from_the_whole_list(tmp_path: Path) -> None:
