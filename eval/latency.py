@@ -6,7 +6,6 @@ wall time is given beside the processor time of the process, which other process
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
@@ -15,11 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zoo.eval.features import evaluation_mode
 from zoo.eval.macs import count_macs
 from zoo.eval.memory import peak_activation_bytes
 from zoo.eval.results import Record, result_record
-from zoo.eval.timing import synchronize, torch_threads
+from zoo.eval.timing import pass_seconds, torch_threads
 from zoo.models.checkpoint import weights_sha256
 
 if TYPE_CHECKING:
@@ -171,21 +169,12 @@ def _interleaved(
     timings: list[list[tuple[float, float]]] = [[] for _ in variants]
     for done in range(-_WARM_UP_ROUNDS, rounds):
         for variant, timing in zip(variants, timings, strict=True):
-            seconds = _time(variant)
+            seconds = pass_seconds(variant.encoder, variant.example)
             if done >= 0:
                 timing.append(seconds)
         if progress is not None and done >= 0:
             progress(done + 1, rounds)
     return timings
-
-
-def _time(variant: _Variant) -> tuple[float, float]:
-    with evaluation_mode(variant.encoder):
-        synchronize(variant.example.device)
-        wall, cpu = time.perf_counter(), time.process_time()
-        variant.encoder(variant.example)
-        synchronize(variant.example.device)
-        return time.perf_counter() - wall, time.process_time() - cpu
 
 
 def _row(variant: _Variant, timing: Sequence[tuple[float, float]], threads: int) -> LatencyRow:

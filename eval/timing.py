@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor, nn
+
+from zoo.eval.features import evaluation_mode
 
 
 def synchronize(device: torch.device) -> None:
@@ -14,6 +18,16 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+def pass_seconds(module: nn.Module, example: Tensor) -> tuple[float, float]:
+    """Return the wall time and the processor time of one pass over `example`, in seconds."""
+    with evaluation_mode(module):
+        synchronize(example.device)
+        wall, cpu = time.perf_counter(), time.process_time()
+        module(example)
+        synchronize(example.device)
+        return time.perf_counter() - wall, time.process_time() - cpu
 
 
 @contextmanager

@@ -6,7 +6,6 @@ head. Each round times everyone once, so that a change in the machine's load fal
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -15,10 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zoo.eval.features import evaluation_mode
 from zoo.eval.memory import peak_activation_bytes
 from zoo.eval.results import Record, result_record
-from zoo.eval.timing import synchronize, torch_threads
+from zoo.eval.timing import pass_seconds, torch_threads
 from zoo.models.image_text_model import ImageTextModel
 from zoo.models.sam_clip.prompt_encoder import BOTTOM_RIGHT, TOP_LEFT
 from zoo.models.sam_clip.prompts import Prompts
@@ -179,15 +177,6 @@ class _Timed:
     module: nn.Module
     picture: Tensor
 
-    def seconds(self) -> tuple[float, float]:
-        """Wall and processor time of one pass."""
-        with evaluation_mode(self.module):
-            synchronize(self.picture.device)
-            wall, cpu = time.perf_counter(), time.process_time()
-            self.module(self.picture)
-            synchronize(self.picture.device)
-            return time.perf_counter() - wall, time.process_time() - cpu
-
 
 def _interleaved(
     timed: tuple[_Timed, ...], rounds: int, progress: RoundCallback | None
@@ -195,7 +184,7 @@ def _interleaved(
     """Seconds (candidates, rounds, 2): wall and processor time."""
     measured = []
     for done in range(-_WARM_UP_ROUNDS, rounds):
-        measured.append([one.seconds() for one in timed])
+        measured.append([pass_seconds(one.module, one.picture) for one in timed])
         if progress is not None and done >= 0:
             progress(done + 1, rounds)
     return np.array(measured[_WARM_UP_ROUNDS:]).transpose(1, 0, 2)

@@ -22,8 +22,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader
 
 from zoo.models.fastvlm.views import Views
 from zoo.reinforced_data.conversations.batches import (
@@ -37,7 +35,7 @@ from zoo.reinforced_data.conversations.order import ConversationOrder, LengthGro
 from zoo.reinforced_data.conversations.problems import Problems
 from zoo.reinforced_data.conversations.samples import Encoder
 from zoo.reinforced_data.conversations.sources import ConversationSource
-from zoo.reinforced_data.loading.batch_stream import BatchStream
+from zoo.reinforced_data.loading.batch_stream import BatchStream, made_by_workers
 from zoo.reinforced_data.loading.batches import Slice
 from zoo.reinforced_data.sidecars.header import TeacherInfo
 
@@ -135,15 +133,11 @@ class ConversationLoader(BatchStream):
         return self._blank.count
 
     def _start(self) -> Iterator[Made | OSError]:
-        return iter(
-            DataLoader(
-                self._batches,
-                sampler=_Requests(self),
-                batch_size=None,  # the sampler's items are whole batches
-                num_workers=self._num_workers,
-                pin_memory=self._pin_memory,
-                generator=torch.Generator(),  # its own: torch's global random state stays untouched
-            )
+        return made_by_workers(
+            self._batches,
+            _Requests(self),
+            num_workers=self._num_workers,
+            pin_memory=self._pin_memory,
         )
 
     def _received(self, made: Made) -> Batch:

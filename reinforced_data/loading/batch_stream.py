@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
 
 from zoo.reinforced_data.loading.batches import Batch, Slice
 
@@ -89,3 +92,28 @@ class BatchStream(ABC):
 
     def _first_batch(self, epoch: int) -> int:
         return -(-epoch * self.samples // self._part.global_batch)
+
+
+def made_by_workers(
+    batches: Dataset[Any],
+    requests: Iterable[Any],
+    *,
+    num_workers: int,
+    pin_memory: bool,
+    worker_init: Callable[[int], None] | None = None,
+) -> Iterator[Any]:
+    """Return what `batches` makes of each of the requests, in their order and ahead of use.
+
+    `num_workers` processes make them, or this one without any.
+    """
+    return iter(
+        DataLoader(
+            batches,
+            sampler=requests,
+            batch_size=None,  # the sampler's items are whole batches
+            num_workers=num_workers,
+            pin_memory=pin_memory,
+            worker_init_fn=worker_init,
+            generator=torch.Generator(),  # its own: torch's global random state stays untouched
+        )
+    )

@@ -24,12 +24,9 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import torch
-from torch.utils.data import DataLoader
-
 from zoo.reinforced_data.augmentation.fast import prepare_worker
 from zoo.reinforced_data.augmentation.policy import AugmentationPolicy
-from zoo.reinforced_data.loading.batch_stream import BatchStream
+from zoo.reinforced_data.loading.batch_stream import BatchStream, made_by_workers
 from zoo.reinforced_data.loading.batches import Batch, Batches, Slice, Tokenize
 from zoo.reinforced_data.loading.data_set import DataSet, DataSource
 from zoo.reinforced_data.loading.mixture import Mixture
@@ -117,16 +114,12 @@ class Loader(BatchStream):
         self._worker_init = prepare_worker if pixels == "fast" else None
 
     def _start(self) -> Iterator[Batch | ValueError | OSError]:
-        return iter(
-            DataLoader(
-                self._batches,
-                sampler=_From(self.position),
-                batch_size=None,  # the sampler's items are whole batches
-                num_workers=self._num_workers,
-                pin_memory=self._pin_memory,
-                worker_init_fn=self._worker_init,
-                generator=torch.Generator(),  # its own: torch's global random state stays untouched
-            )
+        return made_by_workers(
+            self._batches,
+            itertools.count(self.position),
+            num_workers=self._num_workers,
+            pin_memory=self._pin_memory,
+            worker_init=self._worker_init,
         )
 
     def _identity(self) -> dict[str, int | str]:
@@ -136,16 +129,6 @@ class Loader(BatchStream):
             "samples": self.samples,
             "data": ",".join(data_set.fingerprint() for data_set in self._data_sets),
         }
-
-
-class _From:
-    """The numbers of the batches from `first` on, without end."""
-
-    def __init__(self, first: int) -> None:
-        self._first = first
-
-    def __iter__(self) -> Iterator[int]:
-        return itertools.count(self._first)
 
 
 def _sources(data: Data) -> list[DataSource]:

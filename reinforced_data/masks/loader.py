@@ -24,10 +24,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from zoo.models.preprocess import open_image
-from zoo.reinforced_data.loading.batch_stream import BatchStream
+from zoo.reinforced_data.loading.batch_stream import BatchStream, made_by_workers
 from zoo.reinforced_data.loading.batches import Batch, Slice
 from zoo.reinforced_data.loading.plan import Place, SamplePlan
 from zoo.reinforced_data.masks.data_set import MaskDataSet, OpenMaskShard
@@ -99,15 +99,11 @@ class MaskLoader(BatchStream):
         return {}
 
     def _start(self) -> Iterator[Batch | ValueError | OSError]:
-        return iter(
-            DataLoader(
-                self._batches,
-                sampler=itertools.count(self.position),
-                batch_size=None,  # the sampler's items are whole batches
-                num_workers=self._num_workers,
-                pin_memory=self._pin_memory,
-                generator=torch.Generator(),  # its own: torch's global random state stays untouched
-            )
+        return made_by_workers(
+            self._batches,
+            itertools.count(self.position),
+            num_workers=self._num_workers,
+            pin_memory=self._pin_memory,
         )
 
     def _identity(self) -> dict[str, int | str]:

@@ -33,13 +33,20 @@ def probability(logits: np.ndarray) -> np.ndarray:
     return torch.from_numpy(logits).double().sigmoid().numpy()
 
 
-def test_probabilities_are_off_by_half_a_level_at_most_and_signs_stay(logits: np.ndarray) -> None:
+def test_probabilities_are_off_by_half_a_level_at_most_and_the_mask_stays(
+    logits: np.ndarray,
+) -> None:
     found = decoded(encode_mask(logits))
     half_a_level = 0.5 / (LEVELS - 1)
     off = abs(probability(found) - probability(logits.clip(-SATURATION, SATURATION)))
     assert off.max() < half_a_level + 1e-3  # float16
-    sure = abs(logits) > 0.1
-    assert ((found > 0) == (logits > 0))[sure].all()
+    assert ((found > 0) == (logits > 0)).all()
+
+
+def test_even_a_logit_next_to_0_keeps_its_side_and_0_is_outside() -> None:
+    logits = np.array([[1e-4, -1e-4], [0.0, 0.0]], np.float32)
+    found = decoded(encode_mask(logits), side=2)
+    assert (found > 0).tolist() == [[True, False], [False, False]]
 
 
 def test_a_mask_of_256_pixels_takes_less_than_four_kilobytes(logits: np.ndarray) -> None:
@@ -47,8 +54,10 @@ def test_a_mask_of_256_pixels_takes_less_than_four_kilobytes(logits: np.ndarray)
 
 
 def test_saturated_logits_keep_their_sign_and_stop_at_the_saturation() -> None:
-    found = decoded(encode_mask(np.array([[1e4, -1e4], [0.0, 30.0]], np.float32)), side=2)
-    np.testing.assert_allclose(found, [[SATURATION, -SATURATION], [0, SATURATION]], atol=0.01)
+    found = decoded(encode_mask(np.array([[1e4, -1e4], [-30.0, 30.0]], np.float32)), side=2)
+    np.testing.assert_allclose(
+        found, [[SATURATION, -SATURATION], [-SATURATION, SATURATION]], atol=0.01
+    )
 
 
 @pytest.mark.parametrize("distance", [1.0, 4.0])
