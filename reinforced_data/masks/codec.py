@@ -4,14 +4,15 @@ What a mask teaches is its probability sigmoid(z): the gradient of focal and Dic
 function of it. So the levels are evenly spaced in probability, between sigmoid(-10) and
 sigmoid(10); far from the boundary nearly every pixel has the first or the last, and deflate makes
 nothing of them. Their number is even, so that none stands for a logit of 0: the mask itself, where
-logits are above 0, is stored exactly. Predicting a pixel from its neighbours first saves a twentieth and costs decoding
-time: left out.
+logits are above 0, is stored exactly. Predicting a pixel from its neighbours first saves a
+twentieth and costs decoding time: left out.
 
-Measured with 65 levels on 60 masks of COCO objects of 256 x 256 logits, blurred and given a SAM's texture: 1.7 kB
-a mask on average and 5.1 kB at most against 131 kB as float16, 0.9 ms of one core to make and
-0.2 ms to decode. The gradient (20 x focal of quality + Dice) at students near to and far from the
-teacher keeps its direction to cosines 0.9997 and 0.9999, the worst mask's 0.9996. Saturating at 8
-instead of 10 gives 0.9990 and 0.9997 at the same size; 33 levels 0.9990 and 0.9996 at 1.3 kB.
+Measured with 65 levels on 60 masks of COCO objects of 256 x 256 logits, blurred and given a SAM's
+texture: 1.7 kB a mask on average and 5.1 kB at most against 131 kB as float16, 0.9 ms of one core
+to make and 0.2 ms to decode. The gradient (20 x focal of quality + Dice) at students near to and
+far from the teacher keeps its direction to cosines 0.9997 and 0.9999, the worst mask's 0.9996.
+Saturating at 8 instead of 10 gives 0.9990 and 0.9997 at the same size; 33 levels 0.9990 and 0.9996
+at 1.3 kB.
 """
 
 from __future__ import annotations
