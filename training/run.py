@@ -72,6 +72,7 @@ def build_loader(
         reinforced=reinforced,
         policy=None if reinforced else recipe.augmentation,
         synthetic_ratio=recipe.synthetic_ratio,
+        texts=recipe.sam_clip is None,
         pixels=recipe.pixels,
         seed=recipe.seed,
         num_workers=recipe.workers,

@@ -82,7 +82,7 @@ class PreparedPart(NamedTuple):
     params: np.ndarray
     """float32 (n, A, P)"""
     captions: list[str]
-    """The first ground-truth caption of n samples."""
+    """The first ground-truth caption of n samples, empty in a shard of pictures alone."""
     views: dict[int, Tensor]
     """By resolution S: uint8 (n, A, 3, S, S)."""
     pictures: Pictures | None
@@ -133,7 +133,7 @@ def _prepare(part: Part, index: ShardIndex, kept: Sidecar | None) -> PreparedPar
                 raise
             unusable[i] = str(error)
         else:
-            captions.append(sample.captions[0])
+            captions.append(sample.captions[0] if sample.captions else "")
     params = _params(recipe, images, index.keys, kept)
     return PreparedPart(
         part=part,

@@ -77,7 +77,7 @@ def _sample(index: ShardIndex, sidecar: Sidecar, row: int) -> ReinforcedSample:
             sidecar.policy.replay(picture, sidecar.augment_params(row, a), VIEW_SIZE)
             for a in augmentations
         ),
-        ground_truth=sample.captions[0],
+        ground_truth=sample.captions[0] if sample.captions else "",
         synthetic=sidecar.captions(row),
         similarity={teacher: _similarity(sidecar, teacher, row) for teacher in sidecar.teachers},
     )

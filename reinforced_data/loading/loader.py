@@ -59,6 +59,7 @@ class Loader(BatchStream):
         reinforced: bool = False,
         policy: AugmentationPolicy | None = None,
         synthetic_ratio: float | None = None,
+        texts: bool = True,
         pixels: Pixels = "exact",
         seed: int = 0,
         num_workers: int = 0,
@@ -79,6 +80,7 @@ class Loader(BatchStream):
             policy: draws the augmentations of plain training; those of reinforced are stored.
             synthetic_ratio: None for both captions of a reinforced picture, or the probability of
                 showing a synthetic one in place of its own.
+            texts: yield captions and their embeddings; reinforced pictures alone need none.
             pixels: "exact" as the teacher saw them, or "fast".
             seed: of the order, of augmentations and of captions.
             num_workers: processes that prepare batches; 0 prepares them in this one.
@@ -104,7 +106,7 @@ class Loader(BatchStream):
         self.seed = seed
         sizes = (image_size,) if isinstance(image_size, int) else image_size
         samples: list[TrainingSamples] = [
-            ReinforcedSamples(self._data_sets, render, seed, synthetic_ratio)
+            ReinforcedSamples(self._data_sets, render, seed, synthetic_ratio, texts=texts)
             if reinforced
             else PlainSamples(self._data_sets, render, seed, policy or AugmentationPolicy())
             for render in (Renderer(size, pixels) for size in sizes)

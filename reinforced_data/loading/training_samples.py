@@ -63,7 +63,8 @@ class ReinforcedSamples:
     """A stored augmentation, captions, and the teachers' embeddings of both.
 
     `synthetic_ratio` None: the first ground-truth and a synthetic caption. A number: one of them,
-    the synthetic one with this probability.
+    the synthetic one with this probability. Without `texts`: no captions, which pictures then need
+    not have.
     """
 
     def __init__(
@@ -72,9 +73,12 @@ class ReinforcedSamples:
         render: Renderer,
         seed: int,
         synthetic_ratio: float | None,
+        *,
+        texts: bool = True,
     ) -> None:
         self._data_sets, self._render = data_sets, render
         self._seed, self._synthetic_ratio = seed, synthetic_ratio
+        self._has_texts = texts
 
     def read(self, data_set: int, place: Place) -> dict[str, Any]:
         """Return a sample with its embeddings; see `TrainingSamples`."""
@@ -82,7 +86,7 @@ class ReinforcedSamples:
         source = shard.source
         assert source is not None
         row, sample = _read(shard, place)
-        if not sample.captions:
+        if self._has_texts and not sample.captions:
             raise _without(shard, row, "caption")
         rng = keyed_rng(self._seed, "sample", data_set, *place)
         augmentation = int(rng.integers(source.header.augmentations))
@@ -93,7 +97,9 @@ class ReinforcedSamples:
             raise _unusable(shard, row, error) from error
         for name in source.teachers:
             item[f"teacher_image.{name}"] = source.image_embedding(name, row, augmentation)
-        return item | _label(sample) | self._texts(source, row, sample, rng)
+        if self._has_texts:
+            item |= self._texts(source, row, sample, rng)
+        return item | _label(sample)
 
     def _texts(
         self, source: ReinforcementSource, row: int, sample: Sample, rng: np.random.Generator

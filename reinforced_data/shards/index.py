@@ -53,6 +53,8 @@ class ShardIndex:
         }
         """Why a sample cannot be used, by its row; empty with `on_error="stop"`."""
         places = np.array([_places(group) for group in groups.values()], np.int64)
+        self.captioned = bool((places[:, _CAPTIONS, 0] != _ABSENT).any())
+        """Whether some sample has a caption, or a place for one; without any, pictures are all."""
         labelled = (places[:, _LABEL, 0] != _ABSENT).any()
         self._places = places if labelled else places[:, _CONTENT].copy()
 
@@ -115,12 +117,12 @@ def _place(group: Mapping[str, Member], suffixes: tuple[str, ...]) -> tuple[int,
 
 
 def load_picture(index: ShardIndex, i: int) -> tuple[Sample, Image.Image]:
-    """Return sample `i` of a shard, which has a caption, and its decoded RGB picture.
+    """Return sample `i` of a shard and its decoded RGB picture; it has a caption if any has one.
 
-    Raises ValueError, naming shard and key, without a caption or for a damaged picture.
+    Raises ValueError, naming shard and key, without that caption or for a damaged picture.
     """
     sample = index.read(i)
-    if not sample.captions:
+    if index.captioned and not sample.captions:
         raise ValueError(f"{index.describe(i)} has no caption; add one or leave the sample out.")
     try:
         return sample, open_image(sample.image)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tiny_shards import SAMPLES, make_samples
 
 from zoo.models.preprocess import open_image
@@ -22,6 +23,7 @@ from zoo.reinforced_data.augmentation.policy import AugmentationPolicy
 from zoo.reinforced_data.engine.captioners.retrieval import RetrievalCaptioner
 from zoo.reinforced_data.engine.reinforce import Progress, ReinforceReport, reinforce
 from zoo.reinforced_data.engine.teachers import Teacher
+from zoo.reinforced_data.loading.loader import Loader
 from zoo.reinforced_data.shards.read import read_shard
 from zoo.reinforced_data.shards.sample import Sample
 from zoo.reinforced_data.shards.write import write_shards
@@ -201,6 +203,21 @@ def test_an_unusable_sample_stops_the_run_by_its_name(run: Run, tmp_path: Path) 
     with pytest.raises(ValueError, match=r"'broken' of shard .*00000.tar has no usable picture"):
         run([shard])
     assert sorted(p.name for p in shard.parent.iterdir()) == ["00000.tar"]
+
+
+def test_pictures_alone_are_reinforced_for_tasks_that_read_no_captions(
+    run: Run, tmp_path: Path
+) -> None:
+    alone = [Sample(key=one.key, image=one.image) for one in make_samples(4)]
+    (shard,) = write_shards(alone, tmp_path)
+    run([shard], captioner=None, captions=0)
+    assert Sidecar.open(sidecar_path(shard)).valid.all()
+    settings: dict[str, Any] = {"tokenize": lambda _: torch.zeros(2, 1), "reinforced": True}
+    settings |= {"image_size": 16, "batch_size": 2}
+    keys = next(iter(Loader([shard], texts=False, **settings))).keys()
+    assert keys == {"image", "teacher_image.tiny"}
+    with pytest.raises(ValueError, match="has no caption; add one"):
+        next(iter(Loader([shard], **settings)))
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])
