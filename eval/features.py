@@ -43,6 +43,28 @@ class Progress:
 ProgressCallback = Callable[[Progress], None]
 
 
+def reported(items: Sequence[Item], progress: ProgressCallback | None) -> Iterator[Item]:
+    """Yield the items, and say of each when it is done."""
+    start = time.perf_counter()
+    for done, item in enumerate(items, start=1):
+        yield item
+        if progress is not None:
+            seconds = time.perf_counter() - start
+            progress(Progress(done=done, total=len(items), seconds=seconds))
+
+
+def evenly(items: Sequence[Item], limit: int | None, what: str) -> list[Item]:
+    """Return `limit` items evenly spaced over all of them, or all for None.
+
+    Raises ValueError for a limit below 1, which says `what` an item is.
+    """
+    if limit is None or limit >= len(items):
+        return list(items)
+    if limit < 1:
+        raise ValueError(f"The limit is {limit}; give at least 1 {what}.")
+    return [items[place * len(items) // limit] for place in range(limit)]
+
+
 def image_features(
     model: ImageTextModel,
     images: Iterable[ImageSource],

@@ -14,6 +14,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,30 @@ def result_record(
         "metrics": dict(metrics),
         "units": dict(units),
     }
+
+
+@dataclass(frozen=True, kw_only=True)
+class FractionResult:
+    """What a model scored, all figures fractions."""
+
+    model: str
+    weights_sha256: str
+    dataset: str
+    metrics: Mapping[str, float]
+    """Fractions 0…1."""
+    protocol: Mapping[str, Any]
+    """What else the figures depend on."""
+
+    def record(self) -> Record:
+        """Return the JSON-lines record."""
+        return result_record(
+            model=self.model,
+            dataset=self.dataset,
+            protocol=self.protocol,
+            metrics=self.metrics,
+            units=dict.fromkeys(self.metrics, "fraction"),
+            weights_sha256=self.weights_sha256,
+        )
 
 
 def append_result(path: str | Path, record: Mapping[str, Any]) -> None:

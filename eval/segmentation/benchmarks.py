@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zoo.eval.features import evenly
 from zoo.eval.segmentation import readers, segment_readers
 from zoo.eval.segmentation.class_names import (
     BACKGROUND,
@@ -73,17 +74,13 @@ class SegmentationBenchmark:
             raise ValueError(
                 f"{self.name} has no split '{split}'; give {' or '.join(self.splits)}."
             )
-        if limit is not None and limit < 1:
-            raise ValueError(f"The limit is {limit}; give at least 1 picture.")
         try:
             pictures = self.read(Path(folder), split)
         except FileNotFoundError as error:
             raise FileNotFoundError(f"{error} Files of {self.name}: {self.source}.") from error
         if not pictures:
             raise ValueError(f"{folder} holds no pictures of {self.name}, split '{split}'.")
-        if limit is None or limit >= len(pictures):
-            return pictures
-        return [pictures[place * len(pictures) // limit] for place in range(limit)]
+        return evenly(pictures, limit, "picture")
 
     def protocol(
         self,

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 from torch import Tensor
 
-from zoo.eval.features import Progress, ProgressCallback
-from zoo.eval.results import Record, result_record
+from zoo.eval.features import ProgressCallback, reported
+from zoo.eval.results import FractionResult
 from zoo.eval.segmentation.benchmarks import SegmentationBenchmark
 from zoo.eval.segmentation.labelled_pictures import LabelledPicture
 from zoo.eval.segmentation.metrics import PixelScores
@@ -27,30 +25,6 @@ if TYPE_CHECKING:
 Classify = Callable[[Image.Image], Tensor]
 
 
-@dataclass(frozen=True, kw_only=True)
-class SegmentationResult:
-    """The figures of a model on a benchmark."""
-
-    benchmark: str
-    model: str
-    weights_sha256: str
-    metrics: Mapping[str, float]
-    """`miou`, `pixel_accuracy` and `iou/CLASS`, fractions."""
-    protocol: Mapping[str, Any]
-    """What else the figures depend on."""
-
-    def record(self) -> Record:
-        """Return the JSON-lines record."""
-        return result_record(
-            model=self.model,
-            dataset=self.benchmark,
-            protocol=self.protocol,
-            metrics=self.metrics,
-            units=dict.fromkeys(self.metrics, "fraction"),
-            weights_sha256=self.weights_sha256,
-        )
-
-
 def evaluate_segmentation(
     model: ImageTextModel,
     benchmark: SegmentationBenchmark,
@@ -62,8 +36,10 @@ def evaluate_segmentation(
     model_name: str | None = None,
     text_progress: ProgressCallback | None = None,
     progress: ProgressCallback | None = None,
-) -> SegmentationResult:
+) -> FractionResult:
     """Classify every pixel of the pictures, one picture at a time, and score the classes.
+
+    The figures are `miou`, `pixel_accuracy` and `iou/CLASS`.
 
     `templates` are sentences with {} for a class's name, by default OpenAI's 80 for ImageNet, which
     both protocols take. `refinement` lets SAM-CLIP's mask decoder draw the classes again.
@@ -77,15 +53,11 @@ def evaluate_segmentation(
     scores = PixelScores(len(benchmark.classes))
     given = tuple(templates) if templates else openai_templates()
     classify = _classifier(model, benchmark, protocol, given, refinement, text_progress)
-    start = time.perf_counter()
-    for done, picture in enumerate(pictures, start=1):
+    for picture in reported(pictures, progress):
         image, classes = picture.read()
         scores.add(classify(image), classes)
-        if progress is not None:
-            seconds = time.perf_counter() - start
-            progress(Progress(done=done, total=len(pictures), seconds=seconds))
-    return SegmentationResult(
-        benchmark=benchmark.name,
+    return FractionResult(
+        dataset=benchmark.name,
         model=model_name or model.card.name,
         weights_sha256=weights_sha256(model),
         metrics=scores.figures(benchmark.class_names),

@@ -7,7 +7,6 @@ predicted masks go back to the decoder once together with the boxes, and a mask 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -18,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.eval.features import Progress, ProgressCallback, evaluation_mode
-from zoo.eval.results import Record, result_record
+from zoo.eval.features import ProgressCallback, evaluation_mode, evenly, reported
+from zoo.eval.results import FractionResult
 from zoo.eval.segmentation.instance_files import (
     Boxes,
     Entry,
@@ -43,29 +42,12 @@ _BOXES_AT_ONCE = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class InstanceResult:
-    """What boxes gave, and how good that is."""
+class InstanceResult(FractionResult):
+    """What boxes gave, and how good that is: COCO's average precisions, those that there are
+    objects for, and `mean_iou` where the boxes are the annotations' own."""
 
-    model: str
-    weights_sha256: str
-    dataset: str
     masks: list[Entry]
     """In COCO's form of results."""
-    metrics: Mapping[str, float]
-    """Fractions 0…1: COCO's average precisions, those that there are objects for, and `mean_iou`
-    where the boxes are the annotations' own."""
-    protocol: Mapping[str, Any]
-
-    def record(self) -> Record:
-        """Return the JSON-lines record."""
-        return result_record(
-            model=self.model,
-            dataset=self.dataset,
-            protocol=self.protocol,
-            metrics=self.metrics,
-            units=dict.fromkeys(self.metrics, "fraction"),
-            weights_sha256=self.weights_sha256,
-        )
 
 
 def evaluate_instances(
@@ -92,7 +74,7 @@ def evaluate_instances(
         FileNotFoundError: a picture is not there.
     """
     index = instances.index()
-    images = _spread(instances.images, limit)
+    images = evenly(instances.images, limit, "picture")
     found = boxes_by_image(instances.objects if boxes is None else boxes, images)
     if not found:
         raise ValueError(
@@ -146,14 +128,6 @@ def coco_precision(
     }
 
 
-def _spread(images: list[Entry], limit: int | None) -> list[Entry]:
-    if limit is None or limit >= len(images):
-        return images
-    if limit < 1:
-        raise ValueError(f"The limit is {limit}; evaluate at least 1 picture.")
-    return [images[number * len(images) // limit] for number in range(limit)]
-
-
 def _all_masks(
     model: SamClipModel,
     images: Sequence[Entry],
@@ -164,14 +138,10 @@ def _all_masks(
     progress: ProgressCallback | None,
 ) -> list[Entry]:
     masks: list[Entry] = []
-    start = time.perf_counter()
     with evaluation_mode(model):
-        for done, image in enumerate(images, start=1):
+        for image in reported(images, progress):
             if image["id"] in found:
                 masks += _masks_of(model, image, found[image["id"]], folder, annotated, refine)
-            if progress is not None:
-                seconds = time.perf_counter() - start
-                progress(Progress(done=done, total=len(images), seconds=seconds))
     return masks
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.eval.features import evaluation_mode
+from zoo.models.sam_clip.overlap import mask_iou
 from zoo.models.sam_clip.prompt_encoder import NOT_A_POINT
 from zoo.models.sam_clip.sam_clip_model import Prompts, SamClipModel
 
@@ -110,13 +111,6 @@ def prompt_ious(model: SamClipModel, picture: PromptedPicture) -> Tensor:
             picture.valid[rows],
         )
     return ious
-
-
-def mask_iou(masks: Tensor, references: Tensor) -> Tensor:
-    """Return the IoU (…) of masks bool (…, h, w); two empty ones agree: 1."""
-    union = (masks | references).sum(dim=(-2, -1))
-    shared = (masks & references).sum(dim=(-2, -1))
-    return torch.where(union > 0, shared / union.clamp(min=1), 1.0)
 
 
 def _of_one_form(prompts: Prompts) -> Iterator[tuple[Tensor, Tensor, Tensor]]:

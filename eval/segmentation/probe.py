@@ -8,7 +8,6 @@ zero-shot segmentation; logits are enlarged to the picture before the largest is
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,8 +16,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from zoo.eval.features import Progress, ProgressCallback
-from zoo.eval.results import Record, result_record
+from zoo.eval.features import ProgressCallback, reported
+from zoo.eval.results import FractionResult
 from zoo.eval.segmentation.labelled_pictures import LabelledPicture
 from zoo.eval.segmentation.metrics import PixelScores
 from zoo.eval.segmentation.probe_heads import HeadName
@@ -38,26 +37,10 @@ PUBLISHED: Mapping[tuple[str, HeadName], Mapping[str, float]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProbeResult:
+class ProbeResult(FractionResult):
     """A trained head and its figures."""
 
-    model: str
-    weights_sha256: str
-    dataset: str
     head: nn.Module
-    metrics: Mapping[str, float]
-    protocol: Mapping[str, Any]
-
-    def record(self) -> Record:
-        """Return the JSON-lines record."""
-        return result_record(
-            model=self.model,
-            dataset=self.dataset,
-            protocol=self.protocol,
-            metrics=self.metrics,
-            units=dict.fromkeys(self.metrics, "fraction"),
-            weights_sha256=self.weights_sha256,
-        )
 
 
 def probe(
@@ -129,12 +112,8 @@ def _scored(
     pictures: Sequence[LabelledPicture],
     progress: ProgressCallback | None,
 ) -> PixelScores:
-    start = time.perf_counter()
-    for done, picture in enumerate(pictures, start=1):
+    for picture in reported(pictures, progress):
         square, classes = trainer.square(picture)
         logits = enlarged(trainer.logits(square[None]), *classes.shape)
         scores.add(logits[0].argmax(dim=0), classes)
-        if progress is not None:
-            seconds = time.perf_counter() - start
-            progress(Progress(done=done, total=len(pictures), seconds=seconds))
     return scores

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from zoo.eval.features import evenly
 from zoo.eval.vision_language import choice_files, open_answer_files, scoring
 from zoo.eval.vision_language.choice_files import OPTION_LETTER, SINGLE_WORD
 from zoo.eval.vision_language.pope import pope_metrics
@@ -60,7 +61,8 @@ class Benchmark:
             questions = self.read(Path(folder), split)
         except FileNotFoundError as error:
             raise FileNotFoundError(f"{error} Files of {self.name}: {self.source}.") from error
-        questions = [self._with_instruction(question) for question in evenly(questions, limit)]
+        asked = evenly(questions, limit, "question")
+        questions = [self._with_instruction(question) for question in asked]
         if not questions:
             raise ValueError(f"{folder} holds no questions of {self.name}, split '{split}'.")
         require_pictures(questions)
@@ -82,18 +84,6 @@ class Benchmark:
         if not self.instruction:
             return question
         return replace(question, prompt=f"{question.prompt}\n{self.instruction}")
-
-
-def evenly(questions: list[Question], limit: int | None) -> list[Question]:
-    """Return `limit` questions evenly spaced over `questions`, all of them for None.
-
-    Raises ValueError for a limit below 1.
-    """
-    if limit is None or limit >= len(questions):
-        return questions
-    if limit < 1:
-        raise ValueError(f"The limit is {limit}; give at least 1 question.")
-    return [questions[place * len(questions) // limit] for place in range(limit)]
 
 
 def get_benchmark(name: str) -> Benchmark:

@@ -8,9 +8,10 @@ targets, or nearly, those are taken whose smallest value lies at the teacher's o
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from zoo.models.sam_clip.overlap import mask_iou
 
 FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
 """RetinaNet's (arXiv 1708.02002, section 5.1), which SAM took over."""
@@ -65,14 +66,5 @@ def iou_loss(
     student's mask with the teacher's. Where both give the same mask that is the teacher's
     prediction; where the teacher is the truth, whose own IoU is 1, it is what SAM was trained with.
     """
-    target = teacher_predicted * mask_iou(student, teacher)
+    target = teacher_predicted * mask_iou(student > 0, teacher > 0)
     return IOU_WEIGHT * (predicted - target).square()
-
-
-@torch.no_grad()
-def mask_iou(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return the intersection over union of the masks where logits are above 0; 1 of two empty."""
-    a, b = student > 0, teacher > 0
-    union = (a | b).sum(dim=(-2, -1))
-    both = (a & b).sum(dim=(-2, -1))
-    return torch.where(union > 0, both / union.clamp(min=1), 1.0)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
+from zoo.models.sam_clip.overlap import mask_iou
 from zoo.models.sam_clip.sam_clip_model import SamClipModel
 from zoo.reinforced_data.sidecars.header import TeacherInfo
 from zoo.training.parallel.collectives import total
@@ -20,7 +21,7 @@ from zoo.training.sam_clip.answers import (
     teachers_masks,
     valid_of,
 )
-from zoo.training.sam_clip.losses import embedding_loss, iou_loss, mask_iou, mask_loss
+from zoo.training.sam_clip.losses import embedding_loss, iou_loss, mask_loss
 from zoo.training.sam_clip.settings import SamClip
 from zoo.training.tasks.task import Batch, Features, Task
 from zoo.training.transfer.build import stored_teacher
@@ -149,7 +150,8 @@ class SamClipTask(Task[SamClipModel]):
         # Of the predicted IoU all answers' count: it is there to tell the better from the worse.
         of_iou = iou_loss(answers.iou, answers.masks, masks, iou)
         of_iou = mean_of_prompts(of_iou, answers, valid)
-        self._watch(1 - loss_of_prompts(1 - mask_iou(answers.masks, masks), answers, valid), share)
+        overlap = mask_iou(answers.masks > 0, masks > 0)
+        self._watch(1 - loss_of_prompts(1 - overlap, answers, valid), share)
         weight = self.settings.mask_weight if self.settings.reads_embeddings else 1.0
         return {
             "mask_loss": weight * total((of_masks * share).sum(), self.group),

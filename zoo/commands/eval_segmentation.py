@@ -10,14 +10,13 @@ import tyro
 
 from zoo.commands.console import duration, say, show_table, status, weights_argument
 from zoo.eval.features import Progress
-from zoo.eval.results import append_result
+from zoo.eval.results import FractionResult, append_result
 from zoo.eval.segmentation import evaluate
 from zoo.eval.segmentation.benchmarks import (
     PUBLISHED_SOURCE,
     SegmentationBenchmark,
     get_segmentation_benchmark,
 )
-from zoo.eval.segmentation.evaluate import SegmentationResult
 from zoo.eval.segmentation.protocols import Background, ProtocolName
 from zoo.models.card import SamClipCard
 from zoo.models.hub import PUBLISHED
@@ -112,7 +111,7 @@ def _own_templates(benchmark: SegmentationBenchmark) -> tuple[str, ...] | None:
 
 
 def _show(
-    result: SegmentationResult, benchmark: SegmentationBenchmark, model: str, per_class: bool
+    result: FractionResult, benchmark: SegmentationBenchmark, model: str, per_class: bool
 ) -> None:
     used = result.protocol
     background, threshold = used.get("background"), used["background_threshold"]

@@ -16,10 +16,10 @@ from zoo.eval.segmentation.mask_agreement import (
     MaskAgreement,
     PromptedPicture,
     mask_agreement,
-    mask_iou,
     prompt_ious,
 )
 from zoo.models.load import load_model
+from zoo.models.sam_clip.overlap import mask_iou
 from zoo.models.sam_clip.prompt_encoder import (
     BOTTOM_RIGHT,
     FOREGROUND,

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torchvision.ops import sigmoid_focal_loss
 
+from zoo.models.sam_clip.overlap import mask_iou
 from zoo.training.sam_clip.losses import (
     dice_loss,
     embedding_loss,
     focal_loss,
     iou_loss,
-    mask_iou,
     mask_loss,
 )
 
@@ -101,9 +101,9 @@ def test_embeddings_are_compared_by_their_direction() -> None:
 def test_the_predicted_iou_is_held_against_the_truth_or_against_the_teachers() -> None:
     left, right = torch.full((2, 2), -9.0), torch.full((2, 2), -9.0)
     left[0], right[:, 0] = 9.0, 9.0  # share one pixel of three
-    assert mask_iou(left, right).item() == pytest.approx(1 / 3)
+    assert mask_iou(left > 0, right > 0).item() == pytest.approx(1 / 3)
     nothing = torch.full((2, 2), -9.0)
-    assert mask_iou(nothing, nothing) == 1 and mask_iou(nothing, left) == 0
+    assert mask_iou(nothing > 0, nothing > 0) == 1 and mask_iou(nothing > 0, left > 0) == 0
     said = torch.tensor(0.5)
     of_truth = iou_loss(said, left, right, torch.tensor(1.0))
     assert of_truth.item() == pytest.approx((0.5 - 1 / 3) ** 2)
