@@ -1,6 +1,9 @@
-"""Which device computes, and in which number format it does so fastest."""
+"""Which device computes, in which number format it does so fastest, and what memory it has left."""
 
 from __future__ import annotations
+
+import os
+from pathlib import Path
 
 import torch
 
@@ -45,8 +48,27 @@ def fastest_dtype(device: torch.device) -> torch.dtype:
     if computes_bfloat16_fast(device):
         return torch.bfloat16
     if device.type == "cpu":
-        return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
+        return torch.bfloat16 if cpu_multiplies_bfloat16() else torch.float32
     return torch.float16
+
+
+def cpu_multiplies_bfloat16() -> bool:
+    """Whether this machine's CPU has units that multiply matrices of bfloat16."""
+    return torch.cpu._is_avx512_bf16_supported()
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Return the free memory of a device; of MPS, whose memory is the CPU's, the CPU's. None where
+    the system does not say."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        lines = dict(line.split(":") for line in meminfo.read_text().splitlines())
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    if "SC_PHYS_PAGES" not in os.sysconf_names:
+        return None
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
 def _fastest_device() -> str:

@@ -177,7 +177,10 @@ def _shapes(
 def _needed_bytes(
     card: VisionLanguageCard, dtype: str, peer: Peer | None, image_sizes: Sequence[int]
 ) -> int:
-    """What building a candidate and one answer of it take, besides what is built already."""
+    """What building a candidate and one answer of it take, besides what is built already.
+
+    Not a language model's weights in oneDNN's order: they are held where there is room for them.
+    """
     language, image_size = language_model_parameters(card), max(image_sizes)
     tower, pixels = _TOWERS[peer or "transformers"]
     tokens = _TOKENS.get(peer or "", (image_size // card.stride) ** 2) + _PROMPT_TOKENS

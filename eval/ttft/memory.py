@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import torch
 
 from zoo.models.card import VisionLanguageCard
+from zoo.models.devices import free_bytes
 
 _RESERVE = 0.9
 """Share of the free memory that a candidate may take; the rest is other processes'."""
@@ -45,16 +43,3 @@ def why_not(needed: int, device: torch.device) -> str | None:
     if free is None or needed <= free * _RESERVE:
         return None
     return f"it takes about {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free on {device}"
-
-
-def free_bytes(device: torch.device) -> int | None:
-    """Return the free memory of a device; of MPS, whose memory is the CPU's, the CPU's."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    meminfo = Path("/proc/meminfo")
-    if meminfo.is_file():
-        lines = dict(line.split(":") for line in meminfo.read_text().splitlines())
-        return int(lines["MemAvailable"].split()[0]) * 1024
-    if "SC_PHYS_PAGES" not in os.sysconf_names:
-        return None
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2

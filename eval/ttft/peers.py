@@ -6,6 +6,7 @@ one that zoo's candidate has.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from torch import nn
 from zoo.eval.ttft.candidate import QUESTION, Description, Lap
 from zoo.eval.ttft.ours import language_model_name
 from zoo.models.fastvlm.language_model import import_transformers
+from zoo.models.fastvlm.packed import PackedLinear
 from zoo.models.fastvlm.prompt import DEFAULT_SYSTEM_PROMPT, END, PAD, START
 from zoo.models.fastvlm.vision_language_model import VisionLanguageModel
 
@@ -46,14 +48,14 @@ class TransformersCandidate:
     def __init__(self, shape: Shape, of: VisionLanguageModel, name: str, dtype: str) -> None:
         """`of`: zoo's model, whose language model, device and number format are taken over."""
         weight = next(of.projector.parameters())
-        self.language_model = of.language_model
+        self.language_model = _as_transformers_has_it(of.language_model)
         self._device, self._weight_dtype = weight.device, weight.dtype
         self._model = shape.model.to(self._device, self._weight_dtype).eval()
         self._processor = shape.processor
         self._name, self._dtype, self._size = name, dtype, shape.image_size
         self._language_model_name = language_model_name(of.card)
         self._tokens: tuple[int, int] | None = None
-        self._put_in(of.language_model)
+        self._put_in(self.language_model)
 
     def _put_in(self, language_model: Any) -> None:
         model = self._model
@@ -111,6 +113,16 @@ class TransformersCandidate:
         visual = int((inputs["input_ids"] == self._model.config.image_token_id).sum())
         self._tokens = visual, inputs["input_ids"].shape[1] - visual
         return inputs
+
+
+def _as_transformers_has_it(language_model: Any) -> Any:
+    """Return a language model of the same parameters, without the layers that zoo put in."""
+    shared = {id(one): one for one in (*language_model.parameters(), *language_model.buffers())}
+    plain = copy.deepcopy(language_model, shared)
+    for name, layer in list(plain.named_modules()):
+        if isinstance(layer, PackedLinear):
+            plain.set_submodule(name, layer.unpacked())
+    return plain
 
 
 def fastvlm(of: VisionLanguageModel, image_sizes: Sequence[int]) -> list[Shape]:

@@ -24,6 +24,7 @@ from zoo.eval.ttft.candidate import PARTS, Candidate, Description, Lap, Part
 from zoo.eval.ttft.lineup import Lineup
 from zoo.eval.ttft.measure import QUANTITIES, measure_ttft, ttft_record
 from zoo.eval.ttft.ours import ZooCandidate, at_size
+from zoo.models.fastvlm.packed import PackedLinear
 from zoo.models.load import load_model
 from zoo.models.reparameterize import merge_branches
 
@@ -90,6 +91,16 @@ def test_transformers_fastvlm_with_our_weights_says_what_ours_says(picture: Path
         assert features.std() > 1e-3
         assert relative_error(ours.visual_tokens(pixels), features) < 1e-4
     assert mine.staged(picture, lambda part: None) == candidate.staged(picture, lambda part: None)
+
+
+def test_a_peers_language_model_has_our_parameters_in_torchs_own_layers(picture: Path) -> None:
+    ours = at_size(load_model("fastvlm-tiny", weights=None, dtype=torch.float32), SIZE)
+    shape = peers.fastvlm(ours, [SIZE])[0]
+    theirs = peers.TransformersCandidate(shape, ours, "transformers", "float32").language_model
+    assert any(isinstance(module, PackedLinear) for module in ours.language_model.modules())
+    assert not any(isinstance(module, PackedLinear) for module in theirs.modules())
+    pairs = zip(theirs.parameters(), ours.language_model.parameters(), strict=True)
+    assert all(one is other for one, other in pairs)
 
 
 class Sleeper(nn.Module):

@@ -1,4 +1,4 @@
-"""The tower arranged for a CPU gives the values of the one that is not, in every use of a model.
+"""The model arranged for a CPU gives the values of the one that is not, in every use of it.
 
 .venv/bin/pytest tests/models/fastvlm/test_prepare.py
 """
@@ -13,7 +13,10 @@ import torch
 from realistic import make_realistic, relative_error
 from torch import Tensor, nn
 
-from zoo.models.fastvlm.prepare import PackedConv2d, prepare_for_inference
+from zoo.models.devices import cpu_multiplies_bfloat16
+from zoo.models.fastvlm import prepare
+from zoo.models.fastvlm.packed import PackedConv2d, PackedLinear
+from zoo.models.fastvlm.prepare import prepare_for_inference
 from zoo.models.fastvlm.vision_language_model import VisionLanguageModel
 from zoo.models.load import load_model
 
@@ -34,6 +37,14 @@ def prepared(model: VisionLanguageModel) -> VisionLanguageModel:
     return model
 
 
+def ids(batch: int, tokens: int) -> Tensor:
+    return torch.randint(0, 500, (batch, tokens), generator=torch.Generator().manual_seed(2))
+
+
+def packed_linears(part: nn.Module) -> list[PackedLinear]:
+    return [module for module in part.modules() if isinstance(module, PackedLinear)]
+
+
 def picture(size: int = SIZE, batch: int = 1) -> Tensor:
     return torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(1))
 
@@ -50,7 +61,7 @@ def test_values_are_those_of_the_plain_tower_at_any_size_and_batch(
             assert expected.std() > 1e-3
             assert relative_error(fast.image_features(images), expected) < 1e-5
     packed = [part for part in fast.image_encoder.modules() if isinstance(part, PackedConv2d)]
-    assert all(part._packed is not None for part in packed)
+    assert all(part._packed._tensor is not None for part in packed)
     assert sum(part.activation == "gelu" for part in packed) > 10
     assert not any(type(part) is nn.Conv2d for part in fast.image_encoder.modules())
 
@@ -104,3 +115,73 @@ def test_a_traced_tower_is_made_of_torchs_own_operators(plain: VisionLanguageMod
     assert "mkldnn" not in str(traced.inlined_graph)
     exported = torch.export.export(fast.image_encoder, (picture(),))
     assert "mkldnn" not in str(exported.graph)
+
+
+@torch.no_grad()
+def test_logits_are_those_of_the_plain_model_for_any_number_of_tokens(
+    plain: VisionLanguageModel,
+) -> None:
+    fast = prepared(plain)
+    for read in (ids(1, 54), ids(3, 7), ids(1, 1)):
+        assert relative_error(fast(read), plain(read)) < 1e-5
+    layers = packed_linears(fast.language_model)
+    assert len(layers) == 7 * fast.card.language.numbers["num_hidden_layers"]
+    assert all(layer._packed._tensor is not None for layer in layers)
+    assert type(fast.language_model.get_output_embeddings()) is nn.Linear
+    visual = fast.visual_tokens(picture())
+    assert relative_error(visual, plain.visual_tokens(picture())) < 1e-5
+    assert len(packed_linears(fast.projector)) == 2
+
+
+@torch.no_grad()
+def test_weights_of_the_language_model_written_later_are_seen(plain: VisionLanguageModel) -> None:
+    fast, other = prepared(plain), copy.deepcopy(plain)
+    before = fast(ids(1, 9))
+    for parameter in other.language_model.parameters():
+        parameter.mul_(0.5)
+    fast.load_state_dict(other.state_dict())
+    after = fast(ids(1, 9))
+    assert relative_error(after, other(ids(1, 9))) < 1e-5
+    assert relative_error(after, before) > 1e-2
+
+
+def test_a_used_language_model_is_trained_and_cast_like_the_plain_one(
+    plain: VisionLanguageModel,
+) -> None:
+    fast = prepared(plain)
+    with torch.no_grad():
+        fast(ids(1, 9))
+        double, expected = copy.deepcopy(fast).double(), copy.deepcopy(plain).double()
+        assert torch.equal(double(ids(1, 9)), expected(ids(1, 9)))
+    fast(ids(1, 9)).square().mean().backward()
+    assert all(layer.weight.grad is not None for layer in packed_linears(fast.language_model))
+
+
+@pytest.mark.skipif(not cpu_multiplies_bfloat16(), reason="this CPU has no units for bfloat16")
+@torch.no_grad()
+def test_bfloat16_is_packed_where_the_cpu_multiplies_it(plain: VisionLanguageModel) -> None:
+    fast, other = prepared(plain).bfloat16(), copy.deepcopy(plain).bfloat16()
+    assert relative_error(fast(ids(1, 54)).float(), other(ids(1, 54)).float()) < 2e-2
+    layers = packed_linears(fast.language_model)
+    assert all(layer._packed._tensor is not None for layer in layers)
+
+
+@torch.no_grad()
+def test_bfloat16_without_units_for_it_is_left_to_torch(
+    plain: VisionLanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zoo.models.fastvlm.packed.cpu_multiplies_bfloat16", lambda: False)
+    fast, other = prepared(plain).bfloat16(), copy.deepcopy(plain).bfloat16()
+    assert torch.equal(fast(ids(1, 5)), other(ids(1, 5)))
+
+
+def test_a_language_model_too_large_for_the_free_memory_is_held_once(
+    plain: VisionLanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed = sum(layer.weight.nbytes for layer in packed_linears(prepared(plain).language_model))
+    monkeypatch.setattr(prepare, "free_bytes", lambda device: 4 * needed)
+    assert packed_linears(prepared(plain).language_model)
+    monkeypatch.setattr(prepare, "free_bytes", lambda device: 4 * needed - 1)
+    fast = prepared(plain)
+    assert not packed_linears(fast.language_model)
+    assert packed_linears(fast.projector)
