@@ -42,7 +42,7 @@ class Budget:
     """Scenes with masks, of the SAM teacher."""
     masks: int = 1_000
     """Scenes that the merged model gets the SAM teacher's masks of."""
-    test: int = 1_000
+    test: int = 4_000
     """Scenes whose class is asked for."""
     test_masks: int = 150
     """Scenes whose masks and classes of pixels are asked for."""
