@@ -29,7 +29,7 @@ def chosen_device(device: str | torch.device | None) -> torch.device:
 
 
 def computes_bfloat16_fast(device: torch.device) -> bool:
-    """Whether bfloat16 is faster than float32 for every kind of model.
+    """Whether bfloat16 is faster than float32 for every kind of model, in training too.
 
     On a CPU that takes AMX; AVX-512's bfloat16 multiplies but leaves the rest of a convolutional
     tower, which memory binds, to conversions.
@@ -40,10 +40,10 @@ def computes_bfloat16_fast(device: torch.device) -> bool:
 
 
 def fastest_dtype(device: torch.device) -> torch.dtype:
-    """Return the number format in which `device` runs a language model fastest.
+    """Return the number format in which `device` runs a prepared FastVLM fastest.
 
-    A language model is linear layers, so on a CPU AVX-512's bfloat16 is enough for that. Without
-    it torch computes bfloat16 several times slower than float32.
+    On a CPU AVX-512's bfloat16 is enough for layers whose weights are packed and whose activation
+    is part of them. Without it torch computes bfloat16 several times slower than float32.
     """
     if computes_bfloat16_fast(device):
         return torch.bfloat16

@@ -10,7 +10,7 @@ from torch import nn
 
 from zoo.models.card import Stage, VisionLanguageCard, VisionTowerCard
 from zoo.models.checkpoint import read_checkpoint
-from zoo.models.devices import chosen_device, computes_bfloat16_fast, fastest_dtype
+from zoo.models.devices import chosen_device, fastest_dtype
 from zoo.models.fastvlm.assemble import assemble_vision_language_model, assemble_vision_tower
 from zoo.models.fastvlm.build import build_vision_language_model, build_vision_tower
 from zoo.models.fastvlm.int8 import quantize_linears
@@ -126,13 +126,10 @@ def _fold(module: nn.Module) -> None:
 
 def _dtypes(device: torch.device, dtype: torch.dtype | None) -> tuple[torch.dtype, torch.dtype]:
     """Return those of tower and projector, and of the language model."""
-    if dtype == torch.int8:
-        return torch.float32, torch.float32
-    if dtype is not None:
-        return dtype, dtype
     fastest = fastest_dtype(device)
-    convolves_faster_in_float32 = device.type == "cpu" and not computes_bfloat16_fast(device)
-    return torch.float32 if convolves_faster_in_float32 else fastest, fastest
+    if dtype == torch.int8:
+        return fastest, torch.float32  # which is rounded to eight bits
+    return dtype or fastest, dtype or fastest
 
 
 def _place(

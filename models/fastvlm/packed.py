@@ -43,7 +43,7 @@ class PackedConv2d(nn.Conv2d):
         self._packed = _Packed()
 
     def forward(self, input: Tensor) -> Tensor:
-        if input.dtype == torch.float32 and _can_pack(input, self.weight):
+        if _can_pack(input, self.weight):
             return self._convolve_packed(input)
         result = super().forward(input)
         return F.gelu(result) if self.activation == "gelu" else result

@@ -23,6 +23,8 @@ def prepare_vision_language(model: VisionLanguageModel, settings: VisionLanguage
     for part in (model.projector, model.multi_scale):
         if part is not None:
             part.requires_grad_(True)
+    if settings.train == "language":
+        model.language_model.requires_grad_(True)
     if settings.train == "lora":
         _add_adapters(model.language_model, settings)
     if not settings.train_batch_norm:

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from zoo.models.card import MultiScale
 from zoo.models.preprocess import Aspect
 
-VisionLanguagePart = Literal["projector", "all", "lora"]
+VisionLanguagePart = Literal["projector", "language", "all", "lora"]
 TowerForm = Literal["reparameterized", "train-time"]
 
 
@@ -25,8 +25,8 @@ class VisionLanguage:
     """Folder of the pictures that a LLaVA file names; None where the data are shards, or a mix that
     says it itself."""
     train: VisionLanguagePart = "all"
-    """The "projector" alone, "all" parameters, or "lora": low-rank adapters on the language model's
-    linear layers and the projector, everything else frozen."""
+    """The "projector" alone, with the "language" model, "all" parameters, or "lora": low-rank
+    adapters on the language model's linear layers and the projector; everything else is frozen."""
     projector_learning_rate: float | None = None
     """Peak of the projector's schedule; None is the recipe's."""
     tower_learning_rate: float | None = None

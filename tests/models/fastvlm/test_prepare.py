@@ -13,7 +13,7 @@ import torch
 from realistic import make_realistic, relative_error
 from torch import Tensor, nn
 
-from zoo.models.devices import cpu_multiplies_bfloat16
+from zoo.models.devices import cpu_multiplies_bfloat16, fastest_dtype
 from zoo.models.fastvlm import prepare
 from zoo.models.fastvlm.packed import PackedConv2d, PackedLinear
 from zoo.models.fastvlm.prepare import prepare_for_inference
@@ -26,7 +26,7 @@ SIZE = 192
 @pytest.fixture(scope="module")
 def plain() -> VisionLanguageModel:
     torch.manual_seed(0)
-    model = load_model("fastvlm-tiny", weights=None, reparameterize=False)
+    model = load_model("fastvlm-tiny", weights=None, reparameterize=False, dtype=torch.float32)
     make_realistic(model.image_encoder)
     return model.reparameterize()
 
@@ -160,10 +160,14 @@ def test_a_used_language_model_is_trained_and_cast_like_the_plain_one(
 @pytest.mark.skipif(not cpu_multiplies_bfloat16(), reason="this CPU has no units for bfloat16")
 @torch.no_grad()
 def test_bfloat16_is_packed_where_the_cpu_multiplies_it(plain: VisionLanguageModel) -> None:
-    fast, other = prepared(plain).bfloat16(), copy.deepcopy(plain).bfloat16()
+    fast, images = prepared(plain).bfloat16(), picture().bfloat16()
+    features = fast.image_features(images).float()
+    assert relative_error(features, plain.image_features(picture())) < 5e-2
+    other = copy.deepcopy(plain).bfloat16()
     assert relative_error(fast(ids(1, 54)).float(), other(ids(1, 54)).float()) < 2e-2
-    layers = packed_linears(fast.language_model)
-    assert all(layer._packed._tensor is not None for layer in layers)
+    for part in (fast.image_encoder, fast.language_model.base_model):
+        layers = [one for one in part.modules() if isinstance(one, (PackedConv2d, PackedLinear))]
+        assert all(layer._packed._tensor is not None for layer in layers)
 
 
 @torch.no_grad()
@@ -172,7 +176,23 @@ def test_bfloat16_without_units_for_it_is_left_to_torch(
 ) -> None:
     monkeypatch.setattr("zoo.models.fastvlm.packed.cpu_multiplies_bfloat16", lambda: False)
     fast, other = prepared(plain).bfloat16(), copy.deepcopy(plain).bfloat16()
+    images = picture().bfloat16()
     assert torch.equal(fast(ids(1, 5)), other(ids(1, 5)))
+    assert torch.equal(fast.image_features(images), other.image_features(images))
+
+
+@pytest.mark.parametrize(("has_units", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_the_number_format_is_what_the_cpu_computes_fastest(
+    monkeypatch: pytest.MonkeyPatch, has_units: bool, dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr("zoo.models.fastvlm.load.fastest_dtype", fastest_dtype)
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: has_units)
+    model = load_model("fastvlm-tiny", weights=None, device="cpu")
+    assert {parameter.dtype for parameter in model.parameters()} == {dtype}
+    model = load_model("fastvlm-tiny", weights=None, device="cpu", dtype=torch.int8)
+    assert {parameter.dtype for parameter in model.image_encoder.parameters()} == {dtype}
+    assert model.language_model.get_input_embeddings().weight.dtype == torch.float32
 
 
 def test_a_language_model_too_large_for_the_free_memory_is_held_once(

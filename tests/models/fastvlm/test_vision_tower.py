@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from fastvlm_folders import NAME, change_json, merged_model, write_folders
-from realistic import make_realistic
+from realistic import make_realistic, relative_error
 from torch import Tensor
 
 from zoo import load_model
@@ -73,7 +73,7 @@ def test_the_tower_of_a_fastvlm_has_its_features_and_no_head(
     with torch.no_grad():
         expected = merged_model().image_features(torch.rand(1, 3, 128, 192))
     assert form == "merged"
-    assert torch.equal(features(tower), expected)
+    assert relative_error(features(tower), expected) < 1e-6
     with pytest.raises(ValueError, match="no CLIP head"):
         tower.encode_image(torch.rand(1, 3, 64, 64))
 
