@@ -11,12 +11,21 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
+import numpy as np
+
 from zoo.reinforced_data.randomness import keyed_rng
 from zoo.reinforced_data.shards.sample import Sample
-from zoo.reinforced_data.tiny_world.questions import scene_questions
+from zoo.reinforced_data.tiny_world.questions import (
+    NOWHERE,
+    Question,
+    place_questions,
+    scene_questions,
+)
 from zoo.reinforced_data.tiny_world.render import render_scene
 from zoo.reinforced_data.tiny_world.samples import encode_png, sample_key
 from zoo.reinforced_data.tiny_world.scene import (
+    CELL_CENTRES,
+    COLOURS,
     MAX_OBJECTS,
     Scene,
     SceneObject,
@@ -24,13 +33,13 @@ from zoo.reinforced_data.tiny_world.scene import (
     make_scene,
 )
 
-ConversationStyle = Literal["description", "questions", "mixed"]
-"""What is talked about: "description" of all objects, "questions" of every kind in any order, or
-"mixed": three of the questions, then the description."""
+ConversationStyle = Literal["description", "places", "questions"]
+"""What is talked about: "description" of every cell, "places" of every colour, together and one by
+one, or "questions" of every kind; the last two in any order."""
 Pair = tuple[str, str, str]
 """Kind, question, answer."""
 
-_QUESTIONS_OF_MIXED = 3
+_EMPTY = "no shape"
 
 
 def conversation_samples(
@@ -69,28 +78,51 @@ def scene_conversation(scene: Scene, style: ConversationStyle) -> tuple[Pair, ..
     The order is drawn: in a fixed one the text of earlier answers would tell the later ones.
     """
     rng = keyed_rng("tiny world", scene.seed, scene.split, scene.index, "conversation", style)
-    description = ("description", "describe the picture.", describe(scene.objects))
+    pairs = _pairs(rng, scene, style)
+    return tuple(pairs[number] for number in rng.permutation(len(pairs)))
+
+
+def _pairs(rng: np.random.Generator, scene: Scene, style: ConversationStyle) -> list[Pair]:
     if style == "description":
-        return (description,)
-    asked = scene_questions(scene)
-    in_any_order = [asked[number] for number in rng.permutation(len(asked))]
-    pairs = [(one.kind, one.question, one.answer) for one in in_any_order]
+        return [("description", "describe the picture.", _describe_cells(scene.objects))]
     if style == "questions":
-        return tuple(pairs)
-    return (*pairs[:_QUESTIONS_OF_MIXED], description)
+        return [_pair(one) for one in scene_questions(scene)]
+    colours = ("description", "where is each colour?", _describe_colours(rng, scene.objects))
+    return [colours, *map(_pair, place_questions(scene))]
 
 
-def describe(objects: Sequence[SceneObject]) -> str:
-    """Return where every object stands, row by row, its size, shape, texture and colour.
+def _pair(one: Question) -> Pair:
+    return one.kind, one.question, one.answer
 
-    The shape comes before the colour: after a colour, a language model guesses the shape from the
-    combinations that the split "train" shows, without looking, and denies the others.
+
+def _describe_cells(objects: Sequence[SceneObject]) -> str:
+    """Return what is in each of the grid's cells, row by row.
+
+    Every cell takes as many words, so that each stands as far from its visual token as the others
+    and a language model need not count. The colour comes first, where a model that looks at the
+    cell at all finds it: with the shape there, which is harder to see, it learned neither (both in
+    prototypes, for as long as they were trained).
     """
-    in_order = sorted(objects, key=lambda item: (item.row, item.column))
+    cells = {(item.row, item.column): item.class_name for item in objects}
+    side = range(len(CELL_CENTRES))
+    return "; ".join(", ".join(cells.get((row, column), _EMPTY) for column in side) for row in side)
+
+
+def _describe_colours(rng: np.random.Generator, objects: Sequence[SceneObject]) -> str:
+    """Return where each of all colours is, in a drawn order.
+
+    Those that are nowhere, too: to tell whether a colour is there at all a model has to look for
+    it, and where it is comes with that. Asked of what is there alone, it names the place of any
+    object (in prototypes for as long as it was trained).
+    """
     return "; ".join(
-        f"{item.position}: {item.size} {item.shape}, {item.texture} {item.colour}"
-        for item in in_order
+        f"{colour} {_places_of(colour, objects)}"
+        for colour in (COLOURS[number] for number in rng.permutation(len(COLOURS)))
     )
+
+
+def _places_of(colour: str, objects: Sequence[SceneObject]) -> str:
+    return " and ".join(item.position for item in objects if item.colour == colour) or NOWHERE
 
 
 def _llava(pairs: Sequence[Pair]) -> bytes:

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import permutations
 from typing import Literal
 
 import numpy as np
 
 from zoo.reinforced_data.randomness import keyed_rng
-from zoo.reinforced_data.tiny_world.captions import relations, with_article
-from zoo.reinforced_data.tiny_world.scene import Scene, SceneObject, pick, surrounding_pairs
+from zoo.reinforced_data.tiny_world.captions import with_article
+from zoo.reinforced_data.tiny_world.scene import (
+    COLOURS,
+    Scene,
+    SceneObject,
+    pick,
+    surrounding_pairs,
+)
 
-QuestionKind = Literal["colour", "count", "existence", "relation"]
+QuestionKind = Literal["colour", "count", "existence", "place", "relation"]
+
+NOWHERE = "nowhere"
+"""Where the shape of a colour is that the scene lacks."""
+_NOWHERE_QUESTIONS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """A question and its answer: a colour, a digit, "yes" or "no"."""
+    """A question and its answer: a colour, a digit, "yes" or "no", a place, a direction."""
 
     kind: QuestionKind
     question: str
@@ -29,14 +39,41 @@ def scene_questions(scene: Scene) -> tuple[Question, ...]:
     """Return questions of every kind, a function of the scene alone.
 
     One about the colour of each object that its size and shape point out, three counts, two about
-    existence (one "yes", one "no"), and one relation for each two objects.
+    existence (one "yes", one "no"), the place of each object that its colour points out and of two
+    that are nowhere, and how each two of these objects stand to each other.
     """
     rng = keyed_rng("tiny world", scene.seed, scene.split, scene.index, "questions")
     return (
         *_colours(scene),
         *_counts(rng, scene),
         *_existence(rng, scene),
-        *_relations(rng, scene),
+        *_places(rng, scene),
+        *relation_questions(scene),
+    )
+
+
+def place_questions(scene: Scene) -> tuple[Question, ...]:
+    """Return where the shape of each colour is, NOWHERE for a colour that the scene lacks; no
+    question for one that several shapes have."""
+    places = {colour: NOWHERE for colour in COLOURS}
+    places |= {item.colour: item.position for item in scene.objects}
+    shared = {item.colour for item in scene.objects} - {item.colour for item in _lone(scene)}
+    return tuple(
+        Question(kind="place", question=f"where is the {colour} shape?", answer=place)
+        for colour, place in places.items()
+        if colour not in shared
+    )
+
+
+def relation_questions(scene: Scene) -> tuple[Question, ...]:
+    """Return on which side of one object each other is, both named by colours of their own."""
+    return tuple(
+        Question(
+            kind="relation",
+            question=f"which way is the {one.colour} shape from the {other.colour} shape?",
+            answer=_direction(one, other),
+        )
+        for one, other in permutations(_lone(scene), 2)
     )
 
 
@@ -75,18 +112,22 @@ def _existence(rng: np.random.Generator, scene: Scene) -> Iterator[Question]:
         yield Question(kind="existence", question=f"is there {name}?", answer=answer)
 
 
-def _relations(rng: np.random.Generator, scene: Scene) -> Iterator[Question]:
-    for first, second in combinations(scene.objects, 2):
-        yield _relation(rng, first, second)
+def _places(rng: np.random.Generator, scene: Scene) -> Iterator[Question]:
+    asked = place_questions(scene)
+    yield from (one for one in asked if one.answer != NOWHERE)
+    nowhere = [one for one in asked if one.answer == NOWHERE]
+    drawn = rng.permutation(len(nowhere))[:_NOWHERE_QUESTIONS]
+    yield from (nowhere[number] for number in drawn)
 
 
-def _relation(rng: np.random.Generator, first: SceneObject, second: SceneObject) -> Question:
-    asked, answer = (first, second), "yes"
-    relation = pick(rng, relations(first, second))
-    if rng.random() < 0.5:
-        # The reverse of a strict order never holds.
-        asked, answer = (second, first), "no"
-    names = [item.class_name for item in asked]
-    return Question(
-        kind="relation", question=f"is the {names[0]} {relation} the {names[1]}?", answer=answer
-    )
+def _lone(scene: Scene) -> list[SceneObject]:
+    """The objects whose colour no other has."""
+    colours = [item.colour for item in scene.objects]
+    return [item for item in scene.objects if colours.count(item.colour) == 1]
+
+
+def _direction(one: SceneObject, other: SceneObject) -> str:
+    """On which side of `other` `one` is, by grid row and column: "above", "above left", …"""
+    rows = "above" if one.row < other.row else "below" if one.row > other.row else ""
+    columns = "left" if one.column < other.column else "right" if one.column > other.column else ""
+    return f"{rows} {columns}".strip()

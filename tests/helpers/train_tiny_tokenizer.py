@@ -15,7 +15,7 @@ from tokenizers.trainers import BpeTrainer
 
 from zoo.models.fastvlm.prompt import DEFAULT_SYSTEM_PROMPT, SPECIAL_TOKENS
 from zoo.reinforced_data.tiny_world.captions import scene_captions
-from zoo.reinforced_data.tiny_world.questions import scene_questions
+from zoo.reinforced_data.tiny_world.conversations import scene_conversation
 from zoo.reinforced_data.tiny_world.scene import make_scene
 
 VOCAB_SIZE = 512
@@ -28,9 +28,10 @@ def sentences() -> Iterator[str]:
     for index in range(SCENES):
         scene = make_scene(index, seed=0, split="all")
         yield from scene_captions(scene, 3)
-        for question in scene_questions(scene):
-            yield f"{question.question}\n"
-            yield question.answer
+        for style in ("description", "places", "questions"):
+            for _, question, answer in scene_conversation(scene, style):
+                yield f"{question}\n"
+                yield answer
     yield from [f"system\n{DEFAULT_SYSTEM_PROMPT}", "user\n", "assistant\n"] * TIMES_PROMPT
 
 

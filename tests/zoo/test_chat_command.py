@@ -70,7 +70,7 @@ def test_size_aspect_tiles_and_video_reach_the_model(
     # The refusal counts: four pictures, each whole and cut in two, of four tokens a view, and text.
     assert main(["chat", str(photo), "hi", *FLAGS, *flags, "--tiles", "1", "2", *room]) == 2
     refusal = capsys.readouterr().err
-    assert f"has {4 * 3 * 4 + 34} tokens, 4 for each view" in refusal
+    assert f"has {4 * 3 * 4 + 47} tokens, 4 for each view" in refusal
 
 
 @pytest.mark.parametrize(

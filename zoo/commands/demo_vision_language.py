@@ -25,22 +25,21 @@ from zoo.training.recipes.registry import get_recipe
 MODEL = "fastvlm-tiny"
 STAGES = ("1", "1.5", "2", "3")
 TEST_SCENES = 150
+_world = partial(tiny_world, image_size=128)
 _DATA = {
-    "descriptions": partial(
-        tiny_world, scenes=2_400, seed=11, max_objects=1, conversations="description"
-    ),
-    "mixed": partial(tiny_world, scenes=3_600, seed=12, conversations="mixed"),
-    "questions": partial(tiny_world, scenes=1_600, seed=13, conversations="questions"),
+    "descriptions": partial(_world, scenes=6_400, seed=11, conversations="description"),
+    "places": partial(_world, scenes=5_600, seed=12, conversations="places"),
+    "questions": partial(_world, scenes=4_800, seed=13, conversations="questions"),
     "test-questions": partial(
-        tiny_world, scenes=TEST_SCENES, seed=14, split="test", conversations="questions"
+        _world, scenes=TEST_SCENES, seed=14, split="test", conversations="questions"
     ),
 }
 _SHOWN_QUESTIONS = 12
 _INTRODUCTION = """\
 A small FastVLM, its tower and its language model both with random weights at first, went through \
-the stages of the paper: the projector alone, the whole model on descriptions, on questions with \
-descriptions, on longer conversations. It is asked about scenes whose main object has a \
-combination of colour and shape that it was never shown."""
+the stages of the paper: the projector alone, the whole model on dense descriptions, then the \
+language model on where things are and on questions of every kind. It is asked about scenes whose \
+main object has a combination of colour and shape that it was never shown."""
 
 
 def write_conversations(paths: DemoFolder) -> None:

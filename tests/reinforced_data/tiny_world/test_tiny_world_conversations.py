@@ -6,6 +6,7 @@ Run: .venv/bin/pytest tests/reinforced_data/tiny_world/test_tiny_world_conversat
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,27 +16,51 @@ from zoo.eval.vision_language.conversation_files import read_questions
 from zoo.reinforced_data.conversations.problems import Problems
 from zoo.reinforced_data.conversations.sources import conversation_sources
 from zoo.reinforced_data.tiny_world import (
+    COLOURS,
     Scene,
     conversation_samples,
     make_scene,
     scene_questions,
 )
 from zoo.reinforced_data.tiny_world.conversations import scene_conversation
+from zoo.reinforced_data.tiny_world.questions import place_questions
 
-KINDS = {"colour", "count", "existence", "relation"}
+KINDS = {"colour", "count", "existence", "place", "relation"}
 
 
 def scenes(count: int = 200) -> list[Scene]:
     return [make_scene(index, seed=3, split="train") for index in range(count)]
 
 
-def test_a_description_tells_all_of_every_object_in_reading_order() -> None:
+def test_a_description_tells_every_cell() -> None:
     for scene in scenes():
         ((kind, question, answer),) = scene_conversation(scene, "description")
-        in_order = sorted(scene.objects, key=lambda item: 3 * item.row + item.column)
-        expected = [f"{o.position}: {o.size} {o.shape}, {o.texture} {o.colour}" for o in in_order]
-        assert answer.split("; ") == expected
         assert (kind, question) == ("description", "describe the picture.")
+        cells = [row.split(", ") for row in answer.split("; ")]
+        at = {(item.row, item.column): f"{item.colour} {item.shape}" for item in scene.objects}
+        assert cells == [
+            [at.get((row, column), "no shape") for column in range(3)] for row in range(3)
+        ]
+
+
+def test_places_are_those_of_all_colours_together_and_one_by_one() -> None:
+    first, firsts = set[str](), set[str]()
+    for scene in scenes():
+        pairs = scene_conversation(scene, "places")
+        (told,) = [answer for kind, _, answer in pairs if kind == "description"]
+        assert sorted(told.split("; ")) == sorted(map(partial(colour_and_places, scene), COLOURS))
+        asked = [(one.kind, one.question, one.answer) for one in place_questions(scene)]
+        assert sorted(pair for pair in pairs if pair[0] == "place") == sorted(asked)
+        assert len(pairs) == 1 + len(asked)
+        first.add(told.split()[0])
+        firsts.add(pairs[0][0])
+    assert first == set(COLOURS), "the order of colours is drawn"
+    assert firsts == {"description", "place"}
+
+
+def colour_and_places(scene: Scene, colour: str) -> str:
+    places = [item.position for item in scene.objects if item.colour == colour]
+    return f"{colour} {' and '.join(places) or 'nowhere'}"
 
 
 def test_questions_are_all_of_the_scene_in_an_order_of_their_own() -> None:
@@ -48,17 +73,10 @@ def test_questions_are_all_of_the_scene_in_an_order_of_their_own() -> None:
     assert first_kinds == KINDS
 
 
-def test_a_mixed_conversation_describes_only_after_its_questions() -> None:
-    for scene in scenes(50):
-        *questions, last = scene_conversation(scene, "mixed")
-        assert [kind in KINDS for kind, _, _ in questions] == [True] * 3
-        assert last[0] == "description"
-
-
 def test_the_same_seed_gives_the_same_bytes_and_a_longer_run_begins_with_the_shorter() -> None:
-    short = list(conversation_samples(3, seed=5, style="mixed"))
-    assert short == list(conversation_samples(6, seed=5, style="mixed"))[:3]
-    assert short != list(conversation_samples(3, seed=6, style="mixed"))
+    short = list(conversation_samples(3, seed=5, style="places"))
+    assert short == list(conversation_samples(6, seed=5, style="places"))[:3]
+    assert short != list(conversation_samples(3, seed=6, style="places"))
 
 
 def test_no_scene_is_refused() -> None:

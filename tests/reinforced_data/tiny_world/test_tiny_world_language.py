@@ -6,6 +6,7 @@ Run: .venv/bin/pytest tests/reinforced_data/tiny_world/test_tiny_world_language.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from itertools import permutations
 
@@ -25,6 +26,7 @@ from zoo.reinforced_data.tiny_world import (
     scene_captions,
     scene_questions,
 )
+from zoo.reinforced_data.tiny_world.questions import place_questions, relation_questions
 
 SPLITS: tuple[Split, ...] = ("train", "test", "all")
 
@@ -197,10 +199,17 @@ def answer(question: str, scene: Scene) -> str:
         return str(sum(thing in ("shape", one.shape, one.colour) for one in scene.objects))
     if question.startswith("is there"):
         return "yes" if " ".join(words[3:]) in {one.class_name for one in scene.objects} else "no"
-    found = re.fullmatch(r"is the (\w+ \w+) (?:to the )?([a-z ]+) the (\w+ \w+)\?", question)
+    if question.startswith("where is"):
+        places = [one.position for one in scene.objects if one.colour == words[3]]
+        assert len(places) < 2, "the colour names one object"
+        return places[0] if places else "nowhere"
+    found = re.fullmatch(r"which way is the (\w+) shape from the (\w+) shape\?", question)
     assert found, question
-    by_name = {one.class_name: one for one in scene.objects}
-    return "yes" if HOLDS[found[2]](by_name[found[1]], by_name[found[3]]) else "no"
+    by_colour = {item.colour: item.centre for item in scene.objects}
+    (x, y), (other_x, other_y) = by_colour[found[1]], by_colour[found[2]]
+    # Cells are 0.29 apart, and within one the centres of two objects differ by less than half that.
+    sides = {"above": other_y - y, "below": y - other_y, "left": other_x - x, "right": x - other_x}
+    return " ".join(side for side, distance in sides.items() if distance > 0.145)
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -210,17 +219,33 @@ def test_every_answer_is_right(split: Split) -> None:
             assert one.answer == answer(one.question, scene), (one, scene)
 
 
-def test_scenes_with_several_objects_get_every_kind_of_question() -> None:
+def test_scenes_get_every_kind_of_question_that_they_have_an_answer_to() -> None:
     for scene in scenes():
         kinds = {one.kind for one in scene_questions(scene)}
-        wanted = {"colour", "count", "existence"} | (
-            {"relation"} if len(scene.objects) > 1 else set()
+        colours = [item.colour for item in scene.objects]
+        lone = sum(colours.count(colour) == 1 for colour in colours)
+        assert kinds == {"colour", "count", "existence", "place"} | (
+            {"relation"} if lone > 1 else set()
         )
-        assert kinds == wanted
 
 
-def test_yes_and_no_are_balanced() -> None:
+def test_a_colour_of_two_shapes_names_neither() -> None:
+    shared = [
+        (scene, {item.colour for item in scene.objects})
+        for scene in scenes()
+        if len({item.colour for item in scene.objects}) < len(scene.objects) == 2
+    ]
+    assert shared
+    for scene, (colour,) in shared:
+        about = [*place_questions(scene), *relation_questions(scene)]
+        assert not any(colour in one.question for one in about)
+        assert len(about) == len(COLOURS) - 1
+
+
+def test_no_answer_is_much_likelier_than_the_others() -> None:
     questions = [one for scene in scenes() for one in scene_questions(scene)]
-    for kind in ("existence", "relation"):
-        yes = [one.answer == "yes" for one in questions if one.kind == kind]
-        assert 0.45 < np.mean(yes) < 0.55
+    yes = [one.answer == "yes" for one in questions if one.kind == "existence"]
+    assert 0.45 < np.mean(yes) < 0.55
+    for kind, most in (("place", 0.6), ("relation", 0.2)):
+        answers = Counter(one.answer for one in questions if one.kind == kind)
+        assert max(answers.values()) < most * answers.total()

@@ -25,8 +25,9 @@ def test_every_stage_begins_with_the_weights_of_the_stage_before() -> None:
         assert after.init == before.output / "weights.safetensors"
 
 
-def test_the_first_stage_trains_the_projector_and_the_others_everything() -> None:
-    assert [settings(recipe).train for recipe in STAGES] == ["projector", "all", "all", "all"]
+def test_projector_then_everything_then_the_language_model_is_trained() -> None:
+    trained = [settings(recipe).train for recipe in STAGES]
+    assert trained == ["projector", "all", "language", "language"]
 
 
 def test_the_tower_keeps_its_branches_in_every_stage() -> None:
