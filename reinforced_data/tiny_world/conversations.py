@@ -99,8 +99,7 @@ def _describe_cells(objects: Sequence[SceneObject]) -> str:
     """Return what is in each of the grid's cells, row by row.
 
     Every cell takes as many words, so that each stands as far from its visual token as the others
-    and a language model need not count. The colour comes first, where a model that looks at the
-    cell at all finds it: with the shape there, which is harder to see, it learned neither (both in
+    and a language model need not count: where empty cells took fewer, it learned no colours (in
     prototypes, for as long as they were trained).
     """
     cells = {(item.row, item.column): item.class_name for item in objects}
