@@ -15,12 +15,7 @@ import numpy as np
 
 from zoo.reinforced_data.randomness import keyed_rng
 from zoo.reinforced_data.shards.sample import Sample
-from zoo.reinforced_data.tiny_world.questions import (
-    NOWHERE,
-    Question,
-    place_questions,
-    scene_questions,
-)
+from zoo.reinforced_data.tiny_world.questions import NOWHERE, directions, scene_questions
 from zoo.reinforced_data.tiny_world.render import render_scene
 from zoo.reinforced_data.tiny_world.samples import encode_png, sample_key
 from zoo.reinforced_data.tiny_world.scene import (
@@ -33,9 +28,9 @@ from zoo.reinforced_data.tiny_world.scene import (
     make_scene,
 )
 
-ConversationStyle = Literal["description", "places", "questions"]
-"""What is talked about: "description" of every cell, "places" of every colour, together and one by
-one, or "questions" of every kind; the last two in any order."""
+ConversationStyle = Literal["description", "places", "questions", "all"]
+"""What is talked about: "description" of every cell; "places" of every colour, and which way it is
+from one to another; "questions" of every kind; or "all" of the last two, in any order."""
 Pair = tuple[str, str, str]
 """Kind, question, answer."""
 
@@ -85,14 +80,11 @@ def scene_conversation(scene: Scene, style: ConversationStyle) -> tuple[Pair, ..
 def _pairs(rng: np.random.Generator, scene: Scene, style: ConversationStyle) -> list[Pair]:
     if style == "description":
         return [("description", "describe the picture.", _describe_cells(scene.objects))]
+    questions = [(one.kind, one.question, one.answer) for one in scene_questions(scene)]
     if style == "questions":
-        return [_pair(one) for one in scene_questions(scene)]
-    colours = ("description", "where is each colour?", _describe_colours(rng, scene.objects))
-    return [colours, *map(_pair, place_questions(scene))]
-
-
-def _pair(one: Question) -> Pair:
-    return one.kind, one.question, one.answer
+        return questions
+    places = _describe_places(rng, scene)
+    return places if style == "places" else [*places, *questions]
 
 
 def _describe_cells(objects: Sequence[SceneObject]) -> str:
@@ -107,6 +99,14 @@ def _describe_cells(objects: Sequence[SceneObject]) -> str:
     return "; ".join(", ".join(cells.get((row, column), _EMPTY) for column in side) for row in side)
 
 
+def _describe_places(rng: np.random.Generator, scene: Scene) -> list[Pair]:
+    pairs = [("description", "where is each colour?", _describe_colours(rng, scene.objects))]
+    ways = directions(scene)
+    if ways:
+        pairs.append(("description", "which way is it from each?", _describe_ways(rng, ways)))
+    return pairs
+
+
 def _describe_colours(rng: np.random.Generator, objects: Sequence[SceneObject]) -> str:
     """Return where each of all colours is, in a drawn order.
 
@@ -117,6 +117,14 @@ def _describe_colours(rng: np.random.Generator, objects: Sequence[SceneObject]) 
     return "; ".join(
         f"{colour} {_places_of(colour, objects)}"
         for colour in (COLOURS[number] for number in rng.permutation(len(COLOURS)))
+    )
+
+
+def _describe_ways(rng: np.random.Generator, ways: Sequence[tuple[str, str, str]]) -> str:
+    """Return which way it is from each colour to each other, in a drawn order."""
+    return "; ".join(
+        f"{one} to {other} {direction}"
+        for one, other, direction in (ways[number] for number in rng.permutation(len(ways)))
     )
 
 

@@ -48,31 +48,15 @@ def scene_questions(scene: Scene) -> tuple[Question, ...]:
         *_counts(rng, scene),
         *_existence(rng, scene),
         *_places(rng, scene),
-        *relation_questions(scene),
+        *_relations(scene),
     )
 
 
-def place_questions(scene: Scene) -> tuple[Question, ...]:
-    """Return where the shape of each colour is, NOWHERE for a colour that the scene lacks; no
-    question for one that several shapes have."""
-    places = {colour: NOWHERE for colour in COLOURS}
-    places |= {item.colour: item.position for item in scene.objects}
-    shared = {item.colour for item in scene.objects} - {item.colour for item in _lone(scene)}
+def directions(scene: Scene) -> tuple[tuple[str, str, str], ...]:
+    """Return two colours and which way it is from the first to the second ("above", "above left",
+    …), of each two objects whose colours no other has."""
     return tuple(
-        Question(kind="place", question=f"where is the {colour} shape?", answer=place)
-        for colour, place in places.items()
-        if colour not in shared
-    )
-
-
-def relation_questions(scene: Scene) -> tuple[Question, ...]:
-    """Return on which side of one object each other is, both named by colours of their own."""
-    return tuple(
-        Question(
-            kind="relation",
-            question=f"which way is the {one.colour} shape from the {other.colour} shape?",
-            answer=_direction(one, other),
-        )
+        (one.colour, other.colour, _direction(one, other))
         for one, other in permutations(_lone(scene), 2)
     )
 
@@ -113,11 +97,21 @@ def _existence(rng: np.random.Generator, scene: Scene) -> Iterator[Question]:
 
 
 def _places(rng: np.random.Generator, scene: Scene) -> Iterator[Question]:
-    asked = place_questions(scene)
-    yield from (one for one in asked if one.answer != NOWHERE)
-    nowhere = [one for one in asked if one.answer == NOWHERE]
-    drawn = rng.permutation(len(nowhere))[:_NOWHERE_QUESTIONS]
-    yield from (nowhere[number] for number in drawn)
+    present = {item.colour for item in scene.objects}
+    absent = [colour for colour in COLOURS if colour not in present]
+    drawn = rng.permutation(len(absent))[:_NOWHERE_QUESTIONS]
+    yield from (_place(item.colour, item.position) for item in _lone(scene))
+    yield from (_place(absent[number], NOWHERE) for number in drawn)
+
+
+def _place(colour: str, place: str) -> Question:
+    return Question(kind="place", question=f"where is the {colour} shape?", answer=place)
+
+
+def _relations(scene: Scene) -> Iterator[Question]:
+    for one, other, direction in directions(scene):
+        question = f"which way is the {other} shape from the {one} shape?"
+        yield Question(kind="relation", question=question, answer=direction)
 
 
 def _lone(scene: Scene) -> list[SceneObject]:
@@ -127,7 +121,7 @@ def _lone(scene: Scene) -> list[SceneObject]:
 
 
 def _direction(one: SceneObject, other: SceneObject) -> str:
-    """On which side of `other` `one` is, by grid row and column: "above", "above left", …"""
-    rows = "above" if one.row < other.row else "below" if one.row > other.row else ""
-    columns = "left" if one.column < other.column else "right" if one.column > other.column else ""
+    """Which way it is from `one` to `other`, by grid row and column."""
+    rows = "above" if other.row < one.row else "below" if other.row > one.row else ""
+    columns = "left" if other.column < one.column else "right" if other.column > one.column else ""
     return f"{rows} {columns}".strip()

@@ -20,8 +20,6 @@ from zoo.reinforced_data.tiny_world.scene import make_scene
 
 VOCAB_SIZE = 512
 SCENES = 2000
-TIMES_PROMPT = 50
-"""The words around every question are as frequent as in the prompts themselves would be."""
 
 
 def sentences() -> Iterator[str]:
@@ -29,10 +27,9 @@ def sentences() -> Iterator[str]:
         scene = make_scene(index, seed=0, split="all")
         yield from scene_captions(scene, 3)
         for style in ("description", "places", "questions"):
+            yield f"system\n{DEFAULT_SYSTEM_PROMPT}"
             for _, question, answer in scene_conversation(scene, style):
-                yield f"{question}\n"
-                yield answer
-    yield from [f"system\n{DEFAULT_SYSTEM_PROMPT}", "user\n", "assistant\n"] * TIMES_PROMPT
+                yield from ("user\n", f"{question}\n", "assistant\n", answer)
 
 
 def learn_tokenizer() -> Tokenizer:

@@ -28,8 +28,8 @@ TEST_SCENES = 150
 _world = partial(tiny_world, image_size=128)
 _DATA = {
     "descriptions": partial(_world, scenes=6_400, seed=11, conversations="description"),
-    "places": partial(_world, scenes=5_600, seed=12, conversations="places"),
-    "questions": partial(_world, scenes=4_800, seed=13, conversations="questions"),
+    "places": partial(_world, scenes=11_200, seed=12, conversations="places"),
+    "all": partial(_world, scenes=5_600, seed=13, conversations="all"),
     "test-questions": partial(
         _world, scenes=TEST_SCENES, seed=14, split="test", conversations="questions"
     ),
@@ -38,7 +38,7 @@ _SHOWN_QUESTIONS = 12
 _INTRODUCTION = """\
 A small FastVLM, its tower and its language model both with random weights at first, went through \
 the stages of the paper: the projector alone, the whole model on dense descriptions, then the \
-language model on where things are and on questions of every kind. It is asked about scenes whose \
+language model on where colours are and on questions of every kind. It is asked about scenes whose \
 main object has a combination of colour and shape that it was never shown."""
 
 
@@ -72,7 +72,7 @@ def evaluate_answers(paths: DemoFolder, run: str, results: Path) -> None:
         data=paths.conversations("test-questions"),
         model=MODEL,
         weights=str(paths.run(run)),
-        training=paths.conversations("questions"),
+        training=paths.conversations("all"),
         name=run,
         device="cpu",
         output=paths.root / "answers" / f"{run}.jsonl",

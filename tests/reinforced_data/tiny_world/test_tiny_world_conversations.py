@@ -23,7 +23,7 @@ from zoo.reinforced_data.tiny_world import (
     scene_questions,
 )
 from zoo.reinforced_data.tiny_world.conversations import scene_conversation
-from zoo.reinforced_data.tiny_world.questions import place_questions
+from zoo.reinforced_data.tiny_world.questions import directions
 
 KINDS = {"colour", "count", "existence", "place", "relation"}
 
@@ -43,19 +43,21 @@ def test_a_description_tells_every_cell() -> None:
         ]
 
 
-def test_places_are_those_of_all_colours_together_and_one_by_one() -> None:
-    first, firsts = set[str](), set[str]()
+def test_places_are_those_of_all_colours_and_the_ways_between_them() -> None:
+    first, firsts, lengths = set[str](), set[str](), set[int]()
     for scene in scenes():
         pairs = scene_conversation(scene, "places")
-        (told,) = [answer for kind, _, answer in pairs if kind == "description"]
-        assert sorted(told.split("; ")) == sorted(map(partial(colour_and_places, scene), COLOURS))
-        asked = [(one.kind, one.question, one.answer) for one in place_questions(scene)]
-        assert sorted(pair for pair in pairs if pair[0] == "place") == sorted(asked)
-        assert len(pairs) == 1 + len(asked)
-        first.add(told.split()[0])
-        firsts.add(pairs[0][0])
+        told = {question: answer.split("; ") for _, question, answer in pairs}
+        colours = told["where is each colour?"]
+        assert sorted(colours) == sorted(map(partial(colour_and_places, scene), COLOURS))
+        ways = [f"{one} to {other} {way}" for one, other, way in directions(scene)]
+        assert sorted(told.get("which way is it from each?", ())) == sorted(ways)
+        first.add(colours[0].split()[0])
+        firsts.add(pairs[0][1])
+        lengths.add(len(ways))
     assert first == set(COLOURS), "the order of colours is drawn"
-    assert firsts == {"description", "place"}
+    assert len(firsts) == 2, "so is that of the two questions"
+    assert lengths == {0, 2, 6}, "of one, two and three colours"
 
 
 def colour_and_places(scene: Scene, colour: str) -> str:
@@ -71,6 +73,17 @@ def test_questions_are_all_of_the_scene_in_an_order_of_their_own() -> None:
         assert set(pairs) == expected
         first_kinds.add(pairs[0][0])
     assert first_kinds == KINDS
+
+
+def test_all_is_places_and_questions_among_each_other() -> None:
+    first = set()
+    for scene in scenes():
+        pairs = scene_conversation(scene, "all")
+        asked = [question for _, question, _ in pairs]
+        parts = scene_conversation(scene, "places"), scene_conversation(scene, "questions")
+        assert sorted(asked) == sorted(question for part in parts for _, question, _ in part)
+        first.add(pairs[0][0])
+    assert first == KINDS | {"description"}
 
 
 def test_the_same_seed_gives_the_same_bytes_and_a_longer_run_begins_with_the_shorter() -> None:
