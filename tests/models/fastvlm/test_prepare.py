@@ -80,6 +80,23 @@ def test_names_and_values_of_the_weights_stay_and_a_second_call_changes_nothing(
         )
 
 
+@pytest.mark.parametrize(
+    "layout", [torch.contiguous_format, torch.channels_last], ids=["planes", "channels last"]
+)
+@pytest.mark.parametrize(("stride", "copies"), [(1, 1), (2, 2), (2, 3)])
+def test_channels_that_become_several_are_those_of_torch(
+    stride: int, copies: int, layout: torch.memory_format
+) -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(6, 6 * copies, 7, stride=stride, padding=3, groups=6).eval()
+    pictures = torch.randn(2, 6, 17, 23).contiguous(memory_format=layout)
+    packed = PackedConv2d(conv)
+    with torch.no_grad():
+        assert relative_error(packed(pictures), conv(pictures)) < 1e-6
+        conv.weight.mul_(2)
+        assert relative_error(packed(pictures), conv(pictures)) < 1e-6
+
+
 @torch.no_grad()
 def test_weights_written_after_the_first_picture_are_seen(plain: VisionLanguageModel) -> None:
     fast, other = prepared(plain), copy.deepcopy(plain)
