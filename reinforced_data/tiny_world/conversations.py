@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -33,6 +33,8 @@ ConversationStyle = Literal["description", "places", "questions", "all"]
 from one to another; "questions" of every kind; or "all" of the last two, in any order."""
 Pair = tuple[str, str, str]
 """Kind, question, answer."""
+
+Item = TypeVar("Item")
 
 _EMPTY = "no shape"
 
@@ -74,17 +76,18 @@ def scene_conversation(scene: Scene, style: ConversationStyle) -> tuple[Pair, ..
     """
     rng = keyed_rng("tiny world", scene.seed, scene.split, scene.index, "conversation", style)
     pairs = _pairs(rng, scene, style)
-    return tuple(pairs[number] for number in rng.permutation(len(pairs)))
+    return tuple(_in_drawn_order(rng, pairs))
 
 
 def _pairs(rng: np.random.Generator, scene: Scene, style: ConversationStyle) -> list[Pair]:
     if style == "description":
         return [("description", "describe the picture.", _describe_cells(scene.objects))]
-    questions = [(one.kind, one.question, one.answer) for one in scene_questions(scene)]
-    if style == "questions":
-        return questions
-    places = _describe_places(rng, scene)
-    return places if style == "places" else [*places, *questions]
+    pairs: list[Pair] = []
+    if style in ("places", "all"):
+        pairs += _describe_places(rng, scene)
+    if style in ("questions", "all"):
+        pairs += [(one.kind, one.question, one.answer) for one in scene_questions(scene)]
+    return pairs
 
 
 def _describe_cells(objects: Sequence[SceneObject]) -> str:
@@ -115,17 +118,19 @@ def _describe_colours(rng: np.random.Generator, objects: Sequence[SceneObject]) 
     object (in prototypes for as long as it was trained).
     """
     return "; ".join(
-        f"{colour} {_places_of(colour, objects)}"
-        for colour in (COLOURS[number] for number in rng.permutation(len(COLOURS)))
+        f"{colour} {_places_of(colour, objects)}" for colour in _in_drawn_order(rng, COLOURS)
     )
 
 
 def _describe_ways(rng: np.random.Generator, ways: Sequence[tuple[str, str, str]]) -> str:
     """Return which way it is from each colour to each other, in a drawn order."""
     return "; ".join(
-        f"{one} to {other} {direction}"
-        for one, other, direction in (ways[number] for number in rng.permutation(len(ways)))
+        f"{one} to {other} {direction}" for one, other, direction in _in_drawn_order(rng, ways)
     )
+
+
+def _in_drawn_order(rng: np.random.Generator, items: Sequence[Item]) -> Iterator[Item]:
+    return (items[number] for number in rng.permutation(len(items)))
 
 
 def _places_of(colour: str, objects: Sequence[SceneObject]) -> str:

@@ -46,7 +46,8 @@ def tiny_world(
         caption_noise: probability that a caption is uninformative or wrong, as on the web.
         samples_per_shard: scenes a tar.
         conversations: talk about the scenes in LLaVA's form, instead of captions, masks and class
-            names: a description of every cell, where each colour is, or questions of all kinds.
+            names: a description of every cell, the places of all colours and the ways between
+            them, questions of every kind, or all of the last two.
     """
     world = partial(
         _samples_of(conversations, captions_per_scene, caption_noise),
