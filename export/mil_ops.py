@@ -166,6 +166,17 @@ def _conv_transpose(inputs: OpInputs) -> Tensor:
     return result
 
 
+def _max_pool(inputs: OpInputs) -> Tensor:
+    """Two spatial axes."""
+    pad_type = inputs.parameter("pad_type")
+    if pad_type not in ("custom", "valid") or inputs.parameter("ceil_mode"):
+        raise inputs.refuse("pad_type", pad_type)
+    x = inputs.tensor("x")
+    if pad_type == "custom":
+        x = F.pad(x, innermost_first(inputs.parameter("pad")), value=-torch.inf)
+    return F.max_pool2d(x, inputs.parameter("kernel_sizes"), inputs.parameter("strides"))
+
+
 def _batch_norm(inputs: OpInputs) -> Tensor:
     return F.batch_norm(
         inputs.tensor("x"),
@@ -231,6 +242,7 @@ MATH_OPS: dict[str, OpFunction] = {
     "matmul": _matmul,
     "conv": _conv,
     "conv_transpose": _conv_transpose,
+    "max_pool": _max_pool,
     "batch_norm": _batch_norm,
     "layer_norm": _layer_norm,
     "scaled_dot_product_attention": _scaled_dot_product_attention,

@@ -34,7 +34,7 @@ class OnePass(nn.Module):
         tokens = image_tokens(self.image_encoder, self.preprocessing.normalize(image))
         read = self.clip_head.blocks(tokens)
         pooled = self.clip_head.project(read.amax(dim=(1, 2)))
-        patches = self.clip_head.project(read.flatten(1, 2))
+        patches = self.clip_head.project(self.clip_head.nearby(read).flatten(1, 2))
         embedding = self.image_encoder.neck(tokens.permute(0, 3, 1, 2))
         return unit_length(pooled), unit_length(patches), embedding
 

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import copy
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 BLOCKS = 3
 """Transformer blocks of the head (appendix A)."""
 _LAYER_NORM_EPS = 1e-6
 """SAM's."""
+_NEIGHBOURHOOD = 3
+"""Patches on a side of the square that a patch's feature is pooled over."""
 
 
 class ClipHead(nn.Module):
@@ -44,14 +48,30 @@ class ClipHead(nn.Module):
         """Return one feature of every picture: (B, embed_dim), not normalised."""
         return self.project(self.blocks(tokens).amax(dim=(1, 2)))
 
-    def patches(self, tokens: Tensor) -> Tensor:
+    def patches(self, tokens: Tensor, shown: tuple[int, int] | None = None) -> Tensor:
         """Return one feature of every patch: (B, h, w, embed_dim), not normalised.
 
         The paper speaks of the head's output for each patch. In the text tower's space only what
-        has passed the LayerNorm and the MLP can be, so a patch goes through them as the pooled
-        vector does.
+        has been pooled and has passed the LayerNorm and the MLP can be, so a patch goes through
+        them with its neighbours. `shown`: rows and columns from the upper left that are a picture;
+        what lies beyond, padding, is no neighbour.
         """
-        return self.project(self.blocks(tokens))
+        features = self.blocks(tokens)
+        if shown is not None:
+            beyond = torch.ones_like(features[..., :1], dtype=torch.bool)
+            beyond[:, : shown[0], : shown[1]] = False
+            features = torch.where(beyond, features.amin(), features)
+        return self.project(self.nearby(features))
+
+    def nearby(self, features: Tensor) -> Tensor:
+        """Return the largest value of each channel over a patch and the eight around it.
+
+        LayerNorm and MLP have learned to read the largest of many patches; the values of a single
+        one are unlike them (measured: BENCHMARKS.md). (B, h, w, width) → the same.
+        """
+        channels = features.permute(0, 3, 1, 2)
+        pooled = F.max_pool2d(channels, _NEIGHBOURHOOD, stride=1, padding=_NEIGHBOURHOOD // 2)
+        return pooled.permute(0, 2, 3, 1)
 
     def project(self, features: Tensor) -> Tensor:
         """Take what the blocks give, pooled or of a patch, (…, width) → (…, embed_dim)."""

@@ -81,8 +81,9 @@ def segment_by(
     if refine is False and not isinstance(image, Look):
         return _squashed(model, image, classifier, background)
     seen = image if isinstance(image, Look) else look(model, image)
-    coarse = class_logits(model, model.clip_head.patches(seen.tokens), classifier)
-    height, width = seen.frame.covered(*coarse.shape[1:])
+    height, width = seen.frame.covered(*seen.tokens.shape[1:3])
+    features = model.clip_head.patches(seen.tokens, shown=(height, width))
+    coarse = class_logits(model, features, classifier)
     scores = _scores(coarse[:, :height, :width])
     if refine is False:
         maps = seen.frame.to_picture(coarse)

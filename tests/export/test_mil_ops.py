@@ -145,6 +145,17 @@ CASES: list[tuple[str, Build, Callable[[Tensor], Tensor]]] = [
         lambda x: F.conv1d(x, tensor(3, 4, 1)),
     ),
     (
+        "max_pool",  # two spatial axes; what is padded is never the largest
+        lambda mb, x: mb.max_pool(
+            x=mb.reshape(x=mb.sub(x=x, y=np.float32(9)), shape=[1, 2, 4, 6]),
+            kernel_sizes=[3, 2],
+            strides=[1, 2],
+            pad_type="custom",
+            pad=[1, 1, 1, 1],
+        ),
+        lambda x: F.max_pool2d(x.reshape(1, 2, 4, 6) - 9, (3, 2), (1, 2), padding=1),
+    ),
+    (
         "conv_transpose",  # two spatial axes with their own strides
         lambda mb, x: mb.conv_transpose(
             x=mb.reshape(x=x, shape=[1, 2, 4, 6]),

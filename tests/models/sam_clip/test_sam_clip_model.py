@@ -49,14 +49,29 @@ def test_a_feature_is_the_largest_of_each_channel_normed_and_projected(model: Sa
 
 
 @torch.no_grad()
-def test_a_patch_goes_through_norm_and_mlp_as_the_pooled_vector_does(model: SamClipModel) -> None:
-    """Where all patches are alike, the largest of each channel is any of them."""
-    tokens = torch.randn(1, 1, 1, TINY.width)
-    patches = model.clip_head.patches(tokens)
-    torch.testing.assert_close(patches[:, 0, 0], model.clip_head(tokens))
+def test_a_patch_is_pooled_with_those_around_it(model: SamClipModel) -> None:
+    head = model.clip_head
+    tokens = model.tokens(picture(64))
+    read = head.blocks(tokens)
+    patches = head.patches(tokens)
+    for row, column, around in [(3, 4, (2, 5, 3, 6)), (0, 7, (0, 2, 6, 8))]:
+        top, bottom, left, right = around
+        largest = read[:, top:bottom, left:right].amax(dim=(1, 2))
+        torch.testing.assert_close(patches[:, row, column], head.project(largest))
+    assert not torch.equal(patches[:, 3, 4], patches[:, 0, 7])
     dense = model.dense_features(picture(64), normalize=True)
     assert dense.shape == (1, 8, 8, TINY.embed_dim)
     torch.testing.assert_close(dense.norm(dim=-1), torch.ones(1, 8, 8))
+
+
+@torch.no_grad()
+def test_padding_is_no_neighbour(model: SamClipModel) -> None:
+    """The last patch of the picture that is shown is pooled with those of the picture alone."""
+    head, tokens = model.clip_head, model.tokens(picture(64))
+    largest = head.blocks(tokens)[:, 3:5, 4:6].amax(dim=(1, 2))
+    patches = head.patches(tokens, shown=(5, 6))
+    torch.testing.assert_close(patches[:, 4, 5], head.project(largest))
+    assert not torch.allclose(patches[:, 4, 5], head.patches(tokens)[:, 4, 5])
 
 
 @torch.no_grad()
