@@ -39,10 +39,10 @@ def pack_coco(
     Raises FileNotFoundError for a file or picture that is not there, and ValueError for a file
     that is not as COCO's or an output that holds shards.
     """
-    content = _read(instances)
+    content = read_coco(instances)
     names = {str(one["id"]): one["name"] for one in content.get("categories", [])}
-    objects = _by_image(content["annotations"])
-    texts = _by_image(_read(captions)["annotations"]) if captions else {}
+    objects = by_image(content["annotations"])
+    texts = by_image(read_coco(captions)["annotations"]) if captions else {}
     order = keyed_rng("pack", len(content["images"])).permutation(len(content["images"]))
     samples = (
         _sample(images, record, objects[record["id"]], texts.get(record["id"], ()), names)
@@ -51,7 +51,11 @@ def pack_coco(
     return write_shards(samples, output, samples_per_shard=samples_per_shard)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_coco(path: Path) -> dict[str, Any]:
+    """Return the content of one of COCO's files of annotations.
+
+    Raises FileNotFoundError where there is none, and ValueError for a file of another form.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"There is no file '{path}'; give one of COCO's annotations.")
     try:
@@ -67,11 +71,20 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _by_image(annotations: Sequence[dict[str, Any]]) -> defaultdict[int, list[dict[str, Any]]]:
+def by_image(annotations: Sequence[dict[str, Any]]) -> defaultdict[int, list[dict[str, Any]]]:
+    """Return the annotations of each picture, by its id."""
     found: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
     for annotation in annotations:
         found[annotation["image_id"]].append(annotation)
     return found
+
+
+def picture_file(folder: Path, record: Mapping[str, Any]) -> Path:
+    """Return where the picture of an entry of `images` is; FileNotFoundError if it is not."""
+    path = folder / record["file_name"]
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no picture '{path}', which the annotations name.")
+    return path
 
 
 def _sample(
@@ -81,9 +94,6 @@ def _sample(
     captions: Sequence[Mapping[str, Any]],
     names: Mapping[str, str],
 ) -> Sample:
-    path = folder / record["file_name"]
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no picture '{path}', which the annotations name.")
     content = {
         "image": {name: record[name] for name in ("id", "width", "height")},
         "annotations": [{name: one[name] for name in _KEPT if name in one} for one in objects],
@@ -91,7 +101,7 @@ def _sample(
     }
     return Sample(
         key=Path(record["file_name"]).stem.replace(".", "_"),
-        image=path.read_bytes(),
+        image=picture_file(folder, record).read_bytes(),
         captions=tuple(one["caption"] for one in captions),
         extra={"json": json.dumps(content).encode()},
     )

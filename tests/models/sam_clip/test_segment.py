@@ -21,8 +21,8 @@ from zoo.models.sam_clip.sam_clip_model import SamClipModel
 from zoo.models.sam_clip.segmentation import segment_by
 
 SIDE = 64
-"""`segmentation_image_size`: 20 pixels of the 160 are a patch's column. The patches on both sides of
-a border see both colours, so that classes are sure of what lies a patch and a half from it."""
+"""`segmentation_image_size`: 20 pixels of the 160 are a patch's column. Patches on both sides of a
+border see both colours, so that what lies a patch and a half from it is sure."""
 
 
 @pytest.fixture(scope="module")
