@@ -143,7 +143,7 @@ def train_once(options: TrainOptions) -> None:
     run_training(replace(options, resume=True))
 
 
-def write_once(folder: Path, write: Callable[[Path], None]) -> None:
+def write_once(folder: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a folder that appears when it is whole; keep one that is there."""
     if folder.exists():
         say(f"{folder} is finished; kept")

@@ -9,6 +9,8 @@ from pathlib import Path
 from zoo.eval.datasets import EvalDataset
 from zoo.eval.evaluate import evaluate
 from zoo.eval.segmentation.mask_agreement import METRIC, PromptedPicture, mask_agreement
+from zoo.models.class_names import DEFAULT_TEMPLATES
+from zoo.models.image_text_model import ImageTextModel
 from zoo.models.sam_clip.sam_clip_model import Prompts, SamClipModel
 from zoo.reinforced_data.masks.loader import MaskLoader
 from zoo.reinforced_data.masks.prompts import BOX, BOX_AND_POINT, POINT
@@ -22,14 +24,30 @@ def zero_shot_figures(
 ) -> dict[str, float]:
     """Return the figures of `evaluate` at every size in pixels, named METRIC_SIZE: of labels where
     there are any, else of captions."""
+    return {
+        f"{name}_{size}": value
+        for size, metrics in zero_shot_by_size(model, dataset, sizes).items()
+        for name, value in metrics.items()
+    }
+
+
+def zero_shot_by_size(
+    model: ImageTextModel,
+    dataset: EvalDataset,
+    sizes: Sequence[int],
+    *,
+    templates: Sequence[str] = DEFAULT_TEMPLATES,
+) -> dict[int, Mapping[str, float]]:
+    """Return the metrics of `evaluate` for pictures of each of `sizes`, their sides in pixels: of
+    labels where there are any, else of captions."""
     if dataset.labels is not None:
         dataset = replace(dataset, captions=None)
     own = model.preprocessing
-    figures: dict[str, float] = {}
+    figures: dict[int, Mapping[str, float]] = {}
     for size in sizes:
         model.set_preprocessing(replace(own, image_size=size))
-        for evaluation in evaluate(model, dataset):
-            figures |= {f"{name}_{size}": value for name, value in evaluation.metrics.items()}
+        (evaluation,) = evaluate(model, dataset, templates=templates)
+        figures[size] = evaluation.metrics
     model.set_preprocessing(own)
     return figures
 

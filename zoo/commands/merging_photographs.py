@@ -1,0 +1,167 @@
+"""`zoo bench merging` on photographs in COCO's form, so few that all figures are of these."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from zoo.commands.console import heading
+from zoo.commands.demo_stages import write_once
+from zoo.commands.merging_data import (
+    CAPTIONED,
+    MASKS,
+    PICTURES,
+    SAM_ANSWERS,
+    SAM_DATA,
+    TRUTH,
+    MergingData,
+    MergingFolder,
+)
+from zoo.eval.datasets import EvalDataset, read_tar_dataset
+from zoo.eval.segmentation.benchmarks import SegmentationBenchmark
+from zoo.eval.segmentation.instance_classes import read_instance_classes
+from zoo.eval.segmentation.labelled_pictures import LabelledPicture
+from zoo.models.class_names import CLASS_NAMES_FILE, DEFAULT_TEMPLATES, read_class_names
+from zoo.models.preprocess import open_image
+from zoo.reinforced_data.augmentation.policy import AugmentationPolicy
+from zoo.reinforced_data.masks.coco_objects import pack_coco_objects
+from zoo.reinforced_data.masks.coco_shards import pack_coco
+from zoo.reinforced_data.randomness import keyed_rng
+from zoo.reinforced_data.shards.read import read_shard
+from zoo.reinforced_data.shards.sample import Sample
+from zoo.reinforced_data.shards.write import write_shards
+
+_PHOTOGRAPHS, _OBJECTS = "photographs", "objects"
+_SQUARE_SIDES = (0.15, 0.6)
+"""Shortest and longest, as a share of the photograph's shorter side."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Photographs(MergingData):
+    """Photographs with captions and instances; their objects cut out, to learn names from; and
+    squares cut out at random, which keep a model from knowing a photograph as a whole only."""
+
+    folder: Path
+    """Holds images/, instances.json and captions.json."""
+    captioned_copies: int = 3
+    """How often each photograph stands among the objects, for the CLIP teacher."""
+    copies: int = 8
+    """How often for the merged model, with views of its own every time."""
+    squares: int = 16
+    """Cut out of each photograph, for the merged model."""
+    augmentations: int = 30
+    teacher_share: float = 1.25
+    merging_share: float = 1.6
+
+    name = "photographs"
+    segmentation_name = "instances"
+    templates = DEFAULT_TEMPLATES
+    policy = AugmentationPolicy(scale=(0.3, 1.0), num_ops=0)
+
+    def write(self, paths: MergingFolder) -> None:
+        """Write the photographs as shards for each purpose, and the objects with them."""
+        heading("writing the photographs")
+        photographs = partial(
+            pack_coco,
+            self.folder / "images",
+            self._instances,
+            captions=self.folder / "captions.json",
+        )
+        objects = partial(pack_coco_objects, self.folder / "images", self._instances)
+        for name in (_PHOTOGRAPHS, SAM_DATA, MASKS, TRUTH, SAM_ANSWERS):
+            write_once(paths.data(name), photographs)
+        write_once(paths.data(_OBJECTS), objects)
+        write_once(paths.data(CAPTIONED), partial(self._write_captioned, paths))
+        write_once(paths.data(PICTURES), partial(self._write_pictures, paths))
+
+    def tests(self, paths: MergingFolder) -> list[EvalDataset]:
+        """Return the photographs with their captions and the objects with their classes."""
+        objects = paths.data(_OBJECTS)
+        return [
+            read_tar_dataset(paths.data(_PHOTOGRAPHS)),
+            read_tar_dataset(objects, class_names=objects / CLASS_NAMES_FILE),
+        ]
+
+    def segmentation(
+        self, paths: MergingFolder
+    ) -> tuple[SegmentationBenchmark, list[LabelledPicture]]:
+        """Return the photographs with the classes of their objects' pixels."""
+        names = read_class_names(paths.data(_OBJECTS) / CLASS_NAMES_FILE)
+        pictures = read_instance_classes(self.folder / "images", self._instances, names)
+        benchmark = SegmentationBenchmark(
+            name=self.segmentation_name,
+            read=lambda folder, split: pictures,
+            source="COCO's form",
+            splits=("all",),
+            classes=tuple((name,) for name in names),
+        )
+        return benchmark, pictures
+
+    def record(self) -> dict[str, Any]:
+        """Return how much is made of the photographs."""
+        return asdict(self) | {"folder": self.folder.name}
+
+    @property
+    def _instances(self) -> Path:
+        return self.folder / "instances.json"
+
+    def _write_captioned(self, paths: MergingFolder, output: Path) -> None:
+        photographs = _samples(paths.data(_PHOTOGRAPHS))
+        objects = _samples(paths.data(_OBJECTS))
+        _write_mixed([*_copied(photographs, self.captioned_copies), *objects], output)
+
+    def _write_pictures(self, paths: MergingFolder, output: Path) -> None:
+        photographs = _samples(paths.data(_PHOTOGRAPHS))
+        objects = _samples(paths.data(_OBJECTS))
+        squares = [one for sample in photographs for one in _squares(sample, self.squares)]
+        pictures = [*_copied(photographs, self.copies), *objects, *squares]
+        _write_mixed([replace(sample, captions=()) for sample in pictures], output)
+
+
+def _samples(folder: Path) -> list[Sample]:
+    """Without what is known of their masks and classes."""
+    shards = sorted(folder.glob("*.tar"))
+    return [
+        replace(sample, label=None, extra={}) for shard in shards for sample in read_shard(shard)
+    ]
+
+
+def _copied(samples: Sequence[Sample], copies: int) -> Iterator[Sample]:
+    for copy, sample in itertools.product(range(copies), samples):
+        yield replace(sample, key=f"{sample.key}-{copy}")
+
+
+def _squares(sample: Sample, count: int) -> Iterator[Sample]:
+    """Squares of all sizes and places, without captions."""
+    picture = open_image(sample.image)
+    rng = keyed_rng("squares", sample.key)
+    for number in range(count):
+        side = round(min(picture.size) * rng.uniform(*_SQUARE_SIDES))
+        left, upper = (int(rng.integers(length - side + 1)) for length in picture.size)
+        file = io.BytesIO()
+        picture.crop((left, upper, left + side, upper + side)).save(file, "PNG")
+        yield Sample(key=f"{sample.key}-square-{number}", image=file.getvalue())
+
+
+def _write_mixed(samples: Sequence[Sample], output: Path) -> None:
+    """In a random order: a loader mixes neighbouring shards only."""
+    order = keyed_rng("pack", len(samples)).permutation(len(samples))
+    write_shards((samples[i] for i in order.tolist()), output)
+
+
+def quick_photographs(folder: Path) -> Photographs:
+    """Return data with which everything runs once and nothing is learned."""
+    return Photographs(
+        folder=folder,
+        captioned_copies=1,
+        copies=1,
+        squares=1,
+        augmentations=1,
+        teacher_share=0.005,
+        merging_share=0.005,
+    )
