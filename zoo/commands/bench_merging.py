@@ -71,7 +71,8 @@ def merging(
     finished in FOLDER is kept, and a run that was stopped goes on.
 
     Args:
-        folder: everything that is made, one folder for each run.
+        folder: everything that is made, one folder for each run; for photographs in a folder of
+            their folder's name.
         photographs: folder with images/ and COCO's instances.json and captions.json, instead of the
             tiny world.
         seed: of the merged models' runs.
@@ -80,7 +81,8 @@ def merging(
         results: file that the JSON lines are appended to.
     """
     data = _data(photographs, quick)
-    paths = MergingFolder(folder / "quick" if quick else folder)
+    root = folder if photographs is None else folder / photographs.resolve().name
+    paths = MergingFolder(root / "quick" if quick else root)
     data.write(paths)
     train_teachers(paths, data)
     ask_teachers(paths, data)
