@@ -43,14 +43,12 @@ def test_what_is_kept_is_counted_at_the_worst_size_and_what_is_gained_against_th
     assert "7.0 mIoU" in segmentation
 
 
-def test_photographs_stand_among_their_objects_and_squares_of_them(tmp_path: Path) -> None:
-    data = Photographs(
-        folder=write_coco(tmp_path / "coco"), captioned_copies=2, copies=3, squares=4
-    )
+def test_photographs_stand_among_their_objects(tmp_path: Path) -> None:
+    data = Photographs(folder=write_coco(tmp_path / "coco"), copies=2)
     paths = MergingFolder(tmp_path / "merging")
     data.write(paths)
     counts = {name: count_captioned(paths, name) for name in (CAPTIONED, PICTURES, SAM_DATA)}
-    assert counts == {CAPTIONED: (7, 7), PICTURES: (17, 0), SAM_DATA: (2, 2)}
+    assert counts == {CAPTIONED: (7, 7), PICTURES: (7, 0), SAM_DATA: (2, 2)}
     photographs, objects = data.tests(paths)
     assert photographs.captions and photographs.labels is None
     assert objects.labels and objects.class_names == ("cat", "dog")

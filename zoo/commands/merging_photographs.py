@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import itertools
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +25,6 @@ from zoo.eval.segmentation.benchmarks import SegmentationBenchmark
 from zoo.eval.segmentation.instance_classes import read_instance_classes
 from zoo.eval.segmentation.labelled_pictures import LabelledPicture
 from zoo.models.class_names import CLASS_NAMES_FILE, DEFAULT_TEMPLATES, read_class_names
-from zoo.models.preprocess import open_image
 from zoo.reinforced_data.augmentation.policy import AugmentationPolicy
 from zoo.reinforced_data.masks.coco_objects import pack_coco_objects
 from zoo.reinforced_data.masks.coco_shards import pack_coco
@@ -37,26 +34,19 @@ from zoo.reinforced_data.shards.sample import Sample
 from zoo.reinforced_data.shards.write import write_shards
 
 _PHOTOGRAPHS, _OBJECTS = "photographs", "objects"
-_SQUARE_SIDES = (0.15, 0.6)
-"""Shortest and longest, as a share of the photograph's shorter side."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Photographs(MergingData):
-    """Photographs with captions and instances; their objects cut out, to learn names from; and
-    squares cut out at random, which keep a model from knowing a photograph as a whole only."""
+    """Photographs with captions and instances, and their objects cut out, to learn names from."""
 
     folder: Path
     """Holds images/, instances.json and captions.json."""
-    captioned_copies: int = 3
-    """How often each photograph stands among the objects, for the CLIP teacher."""
-    copies: int = 8
-    """How often for the merged model, with views of its own every time."""
-    squares: int = 16
-    """Cut out of each photograph, for the merged model."""
-    augmentations: int = 30
+    copies: int = 3
+    """How often each photograph stands among the objects, with views of its own every time."""
+    augmentations: int = 50
     teacher_share: float = 1.25
-    merging_share: float = 1.6
+    merging_share: float = 1.5
 
     name = "photographs"
     segmentation_name = "instances"
@@ -76,8 +66,8 @@ class Photographs(MergingData):
         for name in (_PHOTOGRAPHS, SAM_DATA, MASKS, TRUTH, SAM_ANSWERS):
             write_once(paths.data(name), photographs)
         write_once(paths.data(_OBJECTS), objects)
-        write_once(paths.data(CAPTIONED), partial(self._write_captioned, paths))
-        write_once(paths.data(PICTURES), partial(self._write_pictures, paths))
+        write_once(paths.data(CAPTIONED), partial(self._write_mixed, paths, captions=True))
+        write_once(paths.data(PICTURES), partial(self._write_mixed, paths, captions=False))
 
     def tests(self, paths: MergingFolder) -> list[EvalDataset]:
         """Return the photographs with their captions and the objects with their classes."""
@@ -104,23 +94,22 @@ class Photographs(MergingData):
 
     def record(self) -> dict[str, Any]:
         """Return how much is made of the photographs."""
-        return asdict(self) | {"folder": self.folder.name}
+        return asdict(self) | {"folder": self.folder.resolve().name}
 
     @property
     def _instances(self) -> Path:
         return self.folder / "instances.json"
 
-    def _write_captioned(self, paths: MergingFolder, output: Path) -> None:
+    def _write_mixed(self, paths: MergingFolder, output: Path, *, captions: bool) -> None:
+        """In a random order: a loader mixes neighbouring shards only."""
         photographs = _samples(paths.data(_PHOTOGRAPHS))
-        objects = _samples(paths.data(_OBJECTS))
-        _write_mixed([*_copied(photographs, self.captioned_copies), *objects], output)
-
-    def _write_pictures(self, paths: MergingFolder, output: Path) -> None:
-        photographs = _samples(paths.data(_PHOTOGRAPHS))
-        objects = _samples(paths.data(_OBJECTS))
-        squares = [one for sample in photographs for one in _squares(sample, self.squares)]
-        pictures = [*_copied(photographs, self.copies), *objects, *squares]
-        _write_mixed([replace(sample, captions=()) for sample in pictures], output)
+        copies = itertools.product(range(self.copies), photographs)
+        copied = [replace(sample, key=f"{sample.key}-{copy}") for copy, sample in copies]
+        samples = [*copied, *_samples(paths.data(_OBJECTS))]
+        order = keyed_rng("pack", len(samples)).permutation(len(samples))
+        mixed = (samples[i] for i in order.tolist())
+        shown = mixed if captions else (replace(sample, captions=()) for sample in mixed)
+        write_shards(shown, output)
 
 
 def _samples(folder: Path) -> list[Sample]:
@@ -131,37 +120,8 @@ def _samples(folder: Path) -> list[Sample]:
     ]
 
 
-def _copied(samples: Sequence[Sample], copies: int) -> Iterator[Sample]:
-    for copy, sample in itertools.product(range(copies), samples):
-        yield replace(sample, key=f"{sample.key}-{copy}")
-
-
-def _squares(sample: Sample, count: int) -> Iterator[Sample]:
-    """Squares of all sizes and places, without captions."""
-    picture = open_image(sample.image)
-    rng = keyed_rng("squares", sample.key)
-    for number in range(count):
-        side = round(min(picture.size) * rng.uniform(*_SQUARE_SIDES))
-        left, upper = (int(rng.integers(length - side + 1)) for length in picture.size)
-        file = io.BytesIO()
-        picture.crop((left, upper, left + side, upper + side)).save(file, "PNG")
-        yield Sample(key=f"{sample.key}-square-{number}", image=file.getvalue())
-
-
-def _write_mixed(samples: Sequence[Sample], output: Path) -> None:
-    """In a random order: a loader mixes neighbouring shards only."""
-    order = keyed_rng("pack", len(samples)).permutation(len(samples))
-    write_shards((samples[i] for i in order.tolist()), output)
-
-
 def quick_photographs(folder: Path) -> Photographs:
     """Return data with which everything runs once and nothing is learned."""
     return Photographs(
-        folder=folder,
-        captioned_copies=1,
-        copies=1,
-        squares=1,
-        augmentations=1,
-        teacher_share=0.005,
-        merging_share=0.005,
+        folder=folder, copies=1, augmentations=1, teacher_share=0.005, merging_share=0.005
     )
