@@ -12,3 +12,9 @@ def keyed_rng(*names: str | int) -> np.random.Generator:
     text = "\0".join(str(name) for name in names)
     digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
     return np.random.default_rng(int.from_bytes(digest, "little"))
+
+
+def packing_order(count: int) -> list[int]:
+    """Return the numbers below `count` in the order in which samples are packed: a random one,
+    since a loader mixes neighbouring shards only, and always the same."""
+    return keyed_rng("pack", count).permutation(count).tolist()

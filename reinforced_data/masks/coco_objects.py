@@ -9,19 +9,19 @@ from typing import Any
 
 from PIL import Image
 
-from zoo.models.class_names import CLASS_NAMES_FILE, DEFAULT_TEMPLATES
+from zoo.models.class_names import DEFAULT_TEMPLATES
 from zoo.models.preprocess import open_image
 from zoo.reinforced_data.masks.coco_shards import by_image, picture_file, read_coco
-from zoo.reinforced_data.randomness import keyed_rng
+from zoo.reinforced_data.randomness import packing_order
 from zoo.reinforced_data.shards.own_pictures import class_captions
+from zoo.reinforced_data.shards.pack import write_packed
 from zoo.reinforced_data.shards.sample import Sample
-from zoo.reinforced_data.shards.whole_file import whole_file
-from zoo.reinforced_data.shards.write import write_shards
 
 _CONTEXT = 1.1
 """Side of the square that is cut out, in longer sides of the object's box."""
 _LEAST_SIDE = 16.0
 """Pixels; a box with a shorter side shows too little to be named."""
+_SAMPLES_PER_SHARD = 1000
 
 
 def pack_coco_objects(images: Path, instances: Path, output: Path) -> list[Path]:
@@ -51,12 +51,9 @@ def pack_coco_objects(images: Path, instances: Path, output: Path) -> list[Path]
         )
     labels = {one["id"]: label for label, one in enumerate(categories)}
     names = [one["name"] for one in categories]
-    order = keyed_rng("pack", len(content["images"])).permutation(len(content["images"]))
-    records = [content["images"][i] for i in order.tolist()]
-    shards = write_shards(_samples(images, records, by_image(objects), labels, names), output)
-    with whole_file(output / CLASS_NAMES_FILE) as temporary:
-        temporary.write_text("\n".join(names) + "\n", encoding="utf-8")
-    return shards
+    records = [content["images"][i] for i in packing_order(len(content["images"]))]
+    samples = _samples(images, records, by_image(objects), labels, names)
+    return list(write_packed(samples, output, tuple(names), _SAMPLES_PER_SHARD).shards)
 
 
 def _can_be_named(annotation: Mapping[str, Any]) -> bool:

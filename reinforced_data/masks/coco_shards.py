@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo.reinforced_data.randomness import keyed_rng
+from zoo.reinforced_data.randomness import packing_order
 from zoo.reinforced_data.shards.sample import Sample
 from zoo.reinforced_data.shards.write import write_shards
 
@@ -43,10 +43,9 @@ def pack_coco(
     names = {str(one["id"]): one["name"] for one in content.get("categories", [])}
     objects = by_image(content["annotations"])
     texts = by_image(read_coco(captions)["annotations"]) if captions else {}
-    order = keyed_rng("pack", len(content["images"])).permutation(len(content["images"]))
     samples = (
         _sample(images, record, objects[record["id"]], texts.get(record["id"], ()), names)
-        for record in (content["images"][i] for i in order.tolist())
+        for record in (content["images"][i] for i in packing_order(len(content["images"])))
     )
     return write_shards(samples, output, samples_per_shard=samples_per_shard)
 

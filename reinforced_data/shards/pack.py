@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zoo.models.class_names import CLASS_NAMES_FILE, DEFAULT_TEMPLATES, read_class_names
-from zoo.reinforced_data.randomness import keyed_rng
+from zoo.reinforced_data.randomness import packing_order
 from zoo.reinforced_data.shards.find import find_shards, is_url
 from zoo.reinforced_data.shards.index import ShardIndex
 from zoo.reinforced_data.shards.own_pictures import (
@@ -59,9 +59,9 @@ def pack_pictures(
     names = () if class_names is None else read_class_names(class_names)
     found = find_pictures(source, templates=templates, class_names=names)
     total = len(found.pictures)
-    order = keyed_rng("pack", total).permutation(total).tolist()
-    samples = _counted((found.pictures[i].read() for i in order), total, on_progress)
-    return _write(samples, folder, found.class_names, samples_per_shard)
+    pictures = (found.pictures[i].read() for i in packing_order(total))
+    samples = _counted(pictures, total, on_progress)
+    return write_packed(samples, folder, found.class_names, samples_per_shard)
 
 
 def caption_shards(
@@ -83,7 +83,8 @@ def caption_shards(
     captions = class_captions(names, templates)
     total = sum(len(ShardIndex(path)) for path in paths)
     samples = (_captioned(sample, path, captions) for path in paths for sample in read_shard(path))
-    return _write(_counted(samples, total, on_progress), folder, names, samples_per_shard)
+    counted = _counted(samples, total, on_progress)
+    return write_packed(counted, folder, names, samples_per_shard)
 
 
 def shards_of(
@@ -142,9 +143,13 @@ def _counted(samples: Iterable[Sample], total: int, on_progress: OnProgress) -> 
         on_progress(done, total)
 
 
-def _write(
-    samples: Iterator[Sample], folder: Path, class_names: tuple[str, ...], samples_per_shard: int
+def write_packed(
+    samples: Iterable[Sample], folder: Path, class_names: tuple[str, ...], samples_per_shard: int
 ) -> Packed:
+    """Write `samples` as shards to `folder` and, where there are any, the class names beside them.
+
+    Raises what `write_shards` raises.
+    """
     shards = write_shards(samples, folder, samples_per_shard=samples_per_shard)
     if class_names:
         with whole_file(folder / CLASS_NAMES_FILE) as temporary:

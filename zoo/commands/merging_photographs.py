@@ -28,7 +28,7 @@ from zoo.models.class_names import CLASS_NAMES_FILE, DEFAULT_TEMPLATES, read_cla
 from zoo.reinforced_data.augmentation.policy import AugmentationPolicy
 from zoo.reinforced_data.masks.coco_objects import pack_coco_objects
 from zoo.reinforced_data.masks.coco_shards import pack_coco
-from zoo.reinforced_data.randomness import keyed_rng
+from zoo.reinforced_data.randomness import packing_order
 from zoo.reinforced_data.shards.read import read_shard
 from zoo.reinforced_data.shards.sample import Sample
 from zoo.reinforced_data.shards.write import write_shards
@@ -106,8 +106,7 @@ class Photographs(MergingData):
         copies = itertools.product(range(self.copies), photographs)
         copied = [replace(sample, key=f"{sample.key}-{copy}") for copy, sample in copies]
         samples = [*copied, *_samples(paths.data(_OBJECTS))]
-        order = keyed_rng("pack", len(samples)).permutation(len(samples))
-        mixed = (samples[i] for i in order.tolist())
+        mixed = (samples[i] for i in packing_order(len(samples)))
         shown = mixed if captions else (replace(sample, captions=()) for sample in mixed)
         write_shards(shown, output)
 
