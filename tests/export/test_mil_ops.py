@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.export.mil_interpreter import OPS, load_package
+from zoo.export.mil_ops import OpInputs
 from zoo.export.toolchain import import_coremltools, quiet_conversion
 
 SHAPE = (2, 4, 6)
@@ -323,6 +325,38 @@ def test_half_precision_result_is_rounded_and_its_overflow_is_seen(tmp_path: Pat
     assert run.largest_activation == 300.0**2
     assert run.largest_activation_op == "mul square"
     assert run.outputs[program.output_names[0]].isinf().all()
+
+
+def test_results_live_until_their_last_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a GB each, at 1024 pixels; but what a later op takes is still there."""
+
+    def build(mb: Any, x: Any) -> Any:
+        first = mb.sin(x=x)
+        last = first
+        for _ in range(8):
+            last = mb.sin(x=last)
+        return mb.add(x=first, y=last)
+
+    results: weakref.WeakSet[Tensor] = weakref.WeakSet()
+    alive = []
+
+    def counted(inputs: OpInputs) -> Tensor:
+        result = inputs.tensor("x").sin()
+        results.add(result)
+        alive.append(len(results))
+        return result
+
+    monkeypatch.setitem(OPS, "sin", counted)
+    program = load_package(save(build, tmp_path))
+    x = torch.randn(SHAPE)
+    output = program.run({"x": x}).outputs[program.output_names[0]]
+    assert len(alive) == 9 and max(alive) == 3  # the first, one and the next
+    expected = x.sin()
+    for _ in range(8):
+        expected = expected.sin()
+    torch.testing.assert_close(output, x.sin() + expected)
 
 
 def test_unknown_op_is_named_with_its_package(tmp_path: Path) -> None:
