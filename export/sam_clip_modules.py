@@ -34,9 +34,10 @@ class OnePass(nn.Module):
         tokens = image_tokens(self.image_encoder, self.preprocessing.normalize(image))
         read = self.clip_head.blocks(tokens)
         pooled = self.clip_head.project(read.amax(dim=(1, 2)))
-        patches = self.clip_head.project(self.clip_head.nearby(read).flatten(1, 2))
+        around = self.clip_head.neighbourhoods(read, shorter_side=min(read.shape[1:3]))
+        patches = [unit_length(self.clip_head.project(one.flatten(1, 2))) for one in around]
         embedding = self.image_encoder.neck(tokens.permute(0, 3, 1, 2))
-        return unit_length(pooled), unit_length(patches), embedding
+        return unit_length(pooled), unit_length(torch.stack(patches).mean(dim=0)), embedding
 
 
 class PromptedMasks(nn.Module):

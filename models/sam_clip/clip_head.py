@@ -16,8 +16,10 @@ BLOCKS = 3
 """Transformer blocks of the head (appendix A)."""
 _LAYER_NORM_EPS = 1e-6
 """SAM's."""
-_NEIGHBOURHOOD = 3
-"""Patches on a side of the square that a patch's feature is pooled over."""
+_SMALLEST_NEIGHBOURHOOD = 3
+"""Patches on a side of the smallest square that a patch's feature is pooled over."""
+_LARGEST_SHARE = 0.75
+"""Of the picture's shorter side, that the largest such square may have."""
 
 
 class ClipHead(nn.Module):
@@ -53,26 +55,39 @@ class ClipHead(nn.Module):
 
         The paper speaks of the head's output for each patch. In the text tower's space only what
         has been pooled and has passed the LayerNorm and the MLP can be, so a patch goes through
-        them with its neighbours. `shown`: rows and columns from the upper left that are a picture;
-        what lies beyond, padding, is no neighbour.
+        them with each of its `neighbourhoods`, and its feature is the mean of what they give, each
+        of unit length. `shown`: rows and columns from the upper left that are a picture; what lies
+        beyond, padding, is no neighbour.
         """
         features = self.blocks(tokens)
-        if shown is not None:
-            beyond = torch.ones_like(features[..., :1], dtype=torch.bool)
-            beyond[:, : shown[0], : shown[1]] = False
-            features = torch.where(beyond, features.amin(), features)
-        return self.project(self.nearby(features))
+        rows, columns = shown or tokens.shape[1:3]
+        beyond = torch.ones_like(features[..., :1], dtype=torch.bool)
+        beyond[:, :rows, :columns] = False
+        features = torch.where(beyond, features.amin(), features)
+        around = self.neighbourhoods(features, shorter_side=min(rows, columns))
+        return torch.stack([F.normalize(self.project(one), dim=-1) for one in around]).mean(dim=0)
 
-    def nearby(self, features: Tensor) -> Tensor:
-        """Return the largest value of each channel over a patch and the eight around it.
+    def neighbourhoods(self, features: Tensor, shorter_side: int) -> list[Tensor]:
+        """Return the largest value of each channel in squares about a patch, from small to large.
 
-        LayerNorm and MLP have learned to read the largest of many patches; the values of a single
-        one are unlike them (measured: BENCHMARKS.md). (B, h, w, width) → the same.
+        They have 3, 5, 9, 17, … patches a side, up to three quarters of the picture's shorter side.
+        LayerNorm and MLP have learned to read the largest of many patches; the values of few are
+        unlike them, but say best where something is (measured: BENCHMARKS.md). (B, h, w, width) →
+        each the same.
         """
-        channels = features.permute(0, 3, 1, 2)
-        pooled = F.max_pool2d(channels, _NEIGHBOURHOOD, stride=1, padding=_NEIGHBOURHOOD // 2)
-        return pooled.permute(0, 2, 3, 1)
+        side = _SMALLEST_NEIGHBOURHOOD
+        pooled = [_largest_around(features.permute(0, 3, 1, 2), side)]
+        while 2 * side - 1 <= _LARGEST_SHARE * shorter_side:
+            # Squares of squares: of `side` and `side` patches, they have 2 side - 1.
+            pooled.append(_largest_around(pooled[-1], side))
+            side = 2 * side - 1
+        return [one.permute(0, 2, 3, 1) for one in pooled]
 
     def project(self, features: Tensor) -> Tensor:
         """Take what the blocks give, pooled or of a patch, (…, width) → (…, embed_dim)."""
         return self.mlp(self.norm(features))
+
+
+def _largest_around(channels: Tensor, side: int) -> Tensor:
+    """(B, width, h, w) → the same."""
+    return F.max_pool2d(channels, side, stride=1, padding=side // 2)

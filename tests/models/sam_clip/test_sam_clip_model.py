@@ -16,6 +16,7 @@ from zoo.models.card import SamClipCard
 from zoo.models.load import load_model
 from zoo.models.registry import get_card_of
 from zoo.models.sam_clip.build import build_sam_clip
+from zoo.models.sam_clip.clip_head import ClipHead
 from zoo.models.sam_clip.prompt_encoder import FOREGROUND
 from zoo.models.sam_clip.prompts import Prompts
 from zoo.models.sam_clip.sam_clip_model import SamClipModel
@@ -48,17 +49,36 @@ def test_a_feature_is_the_largest_of_each_channel_normed_and_projected(model: Sa
     assert expected.std() > 1e-3
 
 
+def read_around(head: ClipHead, read: Tensor, row: int, column: int, sides: list[int]) -> Tensor:
+    """A patch's feature, from what the blocks give: every square cut out by itself."""
+    features = []
+    for half in (side // 2 for side in sides):
+        rows = slice(max(0, row - half), row + half + 1)
+        columns = slice(max(0, column - half), column + half + 1)
+        largest = read[:, rows, columns].amax(dim=(1, 2))
+        features.append(F.normalize(head.project(largest), dim=-1))
+    return torch.stack(features).mean(dim=0)
+
+
 @torch.no_grad()
-def test_a_patch_is_pooled_with_those_around_it(model: SamClipModel) -> None:
-    head = model.clip_head
-    tokens = model.tokens(picture(64))
-    read = head.blocks(tokens)
-    patches = head.patches(tokens)
-    for row, column, around in [(3, 4, (2, 5, 3, 6)), (0, 7, (0, 2, 6, 8))]:
-        top, bottom, left, right = around
-        largest = read[:, top:bottom, left:right].amax(dim=(1, 2))
-        torch.testing.assert_close(patches[:, row, column], head.project(largest))
-    assert not torch.equal(patches[:, 3, 4], patches[:, 0, 7])
+@pytest.mark.parametrize(
+    ("size", "sides"), [(32, [3]), (64, [3, 5]), (96, [3, 5, 9]), (184, [3, 5, 9, 17])]
+)
+def test_a_patch_is_pooled_with_those_around_it_near_and_far(
+    model: SamClipModel, size: int, sides: list[int]
+) -> None:
+    """Up to three quarters of the picture."""
+    head, tokens = model.clip_head, model.tokens(picture(size))
+    read, patches = head.blocks(tokens), head.patches(tokens)
+    last = size // TINY.stride - 1
+    for row, column in [(2, 3), (0, last), (last, last)]:
+        expected = read_around(head, read, row, column, sides)
+        torch.testing.assert_close(patches[:, row, column], expected)
+    assert not torch.equal(patches[:, 2, 3], patches[:, 0, last])
+
+
+@torch.no_grad()
+def test_dense_features_have_unit_length_where_asked(model: SamClipModel) -> None:
     dense = model.dense_features(picture(64), normalize=True)
     assert dense.shape == (1, 8, 8, TINY.embed_dim)
     torch.testing.assert_close(dense.norm(dim=-1), torch.ones(1, 8, 8))
@@ -66,12 +86,13 @@ def test_a_patch_is_pooled_with_those_around_it(model: SamClipModel) -> None:
 
 @torch.no_grad()
 def test_padding_is_no_neighbour(model: SamClipModel) -> None:
-    """The last patch of the picture that is shown is pooled with those of the picture alone."""
-    head, tokens = model.clip_head, model.tokens(picture(64))
-    largest = head.blocks(tokens)[:, 3:5, 4:6].amax(dim=(1, 2))
-    patches = head.patches(tokens, shown=(5, 6))
-    torch.testing.assert_close(patches[:, 4, 5], head.project(largest))
-    assert not torch.allclose(patches[:, 4, 5], head.patches(tokens)[:, 4, 5])
+    """The patches of a picture are pooled with those of the picture alone, and its own shorter side
+    says how far."""
+    head, tokens = model.clip_head, model.tokens(picture(96))
+    patches = head.patches(tokens, shown=(7, 12))
+    expected = read_around(head, head.blocks(tokens)[:, :7], 6, 5, [3, 5])
+    torch.testing.assert_close(patches[:, 6, 5], expected)
+    assert not torch.allclose(patches[:, 6, 5], head.patches(tokens)[:, 6, 5])
 
 
 @torch.no_grad()
