@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,29 @@ def pack_coco_objects(images: Path, instances: Path, output: Path) -> list[Path]
     Raises FileNotFoundError for a file or picture that is not there, and ValueError for a file
     that is not as COCO's, has no such object, or an output that holds shards.
     """
+    named = read_named_objects(instances)
+    samples = _samples(images, named)
+    return list(write_packed(samples, output, named.class_names, _SAMPLES_PER_SHARD).shards)
+
+
+@dataclass(frozen=True)
+class NamedObjects:
+    """The objects of a COCO data set that show enough to be named."""
+
+    class_names: tuple[str, ...]
+    """Of the categories that they are of, in the file's order; labels count these."""
+    labels: Mapping[int, int]
+    """By COCO's `category_id`."""
+    pictures: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]
+    """Entries of `images`, in the file's order, with their annotations."""
+
+
+def read_named_objects(instances: Path) -> NamedObjects:
+    """Read what is no crowd and has a box of 16 pixels or more.
+
+    Raises FileNotFoundError where there is no file, and ValueError for one that is not as COCO's or
+    has no such object.
+    """
     content = read_coco(instances)
     objects = [one for one in content["annotations"] if _can_be_named(one)]
     used = {one["category_id"] for one in objects}
@@ -49,29 +73,24 @@ def pack_coco_objects(images: Path, instances: Path, output: Path) -> list[Path]
             f"'{instances}' has no object of a named category with a box of {_LEAST_SIDE:.0f} "
             "pixels or more; give COCO's instances_….json."
         )
-    labels = {one["id"]: label for label, one in enumerate(categories)}
-    names = [one["name"] for one in categories]
-    records = [content["images"][i] for i in packing_order(len(content["images"]))]
-    samples = _samples(images, records, by_image(objects), labels, names)
-    return list(write_packed(samples, output, tuple(names), _SAMPLES_PER_SHARD).shards)
+    found = by_image(objects)
+    return NamedObjects(
+        class_names=tuple(one["name"] for one in categories),
+        labels={one["id"]: label for label, one in enumerate(categories)},
+        pictures=[(record, found[record["id"]]) for record in content["images"]],
+    )
 
 
 def _can_be_named(annotation: Mapping[str, Any]) -> bool:
     return not annotation.get("iscrowd") and min(annotation["bbox"][2:]) >= _LEAST_SIDE
 
 
-def _samples(
-    folder: Path,
-    records: Sequence[Mapping[str, Any]],
-    objects: Mapping[int, Sequence[Mapping[str, Any]]],
-    labels: Mapping[int, int],
-    names: Sequence[str],
-) -> Iterator[Sample]:
-    captions = class_captions(names, DEFAULT_TEMPLATES)
-    for record in records:
+def _samples(folder: Path, named: NamedObjects) -> Iterator[Sample]:
+    captions = class_captions(named.class_names, DEFAULT_TEMPLATES)
+    for record, objects in (named.pictures[i] for i in packing_order(len(named.pictures))):
         picture = open_image(picture_file(folder, record))
-        for one in objects.get(record["id"], ()):
-            label = labels[one["category_id"]]
+        for one in objects:
+            label = named.labels[one["category_id"]]
             yield Sample(
                 key=str(one["id"]),
                 image=_cut_out(picture, one["bbox"]),

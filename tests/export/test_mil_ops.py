@@ -327,9 +327,7 @@ def test_half_precision_result_is_rounded_and_its_overflow_is_seen(tmp_path: Pat
     assert run.outputs[program.output_names[0]].isinf().all()
 
 
-def test_results_live_until_their_last_use(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_results_live_until_their_last_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a GB each, at 1024 pixels; but what a later op takes is still there."""
 
     def build(mb: Any, x: Any) -> Any:

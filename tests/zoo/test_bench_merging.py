@@ -43,12 +43,12 @@ def test_what_is_kept_is_counted_at_the_worst_size_and_what_is_gained_against_th
     assert "7.0 mIoU" in segmentation
 
 
-def test_photographs_stand_among_their_objects(tmp_path: Path) -> None:
-    data = Photographs(folder=write_coco(tmp_path / "coco"), copies=2)
+def test_photographs_and_objects_stand_among_windows(tmp_path: Path) -> None:
+    data = Photographs(folder=write_coco(tmp_path / "coco"), copies=2, windows=4)
     paths = MergingFolder(tmp_path / "merging")
     data.write(paths)
     counts = {name: count_captioned(paths, name) for name in (CAPTIONED, PICTURES, SAM_DATA)}
-    assert counts == {CAPTIONED: (7, 7), PICTURES: (7, 0), SAM_DATA: (2, 2)}
+    assert counts == {CAPTIONED: (14, 14), PICTURES: (14, 0), SAM_DATA: (2, 2)}
     photographs, objects = data.tests(paths)
     assert photographs.captions and photographs.labels is None
     assert objects.labels and objects.class_names == ("cat", "dog")
@@ -82,7 +82,7 @@ def test_photographs_go_the_whole_way_too(tmp_path: Path) -> None:
     )
     metrics = {record["model"]: set(record["metrics"]) for record in read_results(results)}
     words = {f"{name}/{size}" for name in ("acc1", "mean_recall@1") for size in (64, 96, 128)}
-    assert words < metrics[LAST_STAGE] and "miou/96" in metrics[LAST_STAGE]
+    assert words < metrics[LAST_STAGE] and "miou/256" in metrics[LAST_STAGE]
 
 
 @pytest.mark.slow

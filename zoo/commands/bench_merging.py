@@ -22,8 +22,11 @@ from zoo.commands.merging_stages import (
     run_name,
     train_teachers,
 )
+from zoo.eval.datasets import EvalDataset
 from zoo.eval.results import append_result, result_record
+from zoo.eval.segmentation.benchmarks import SegmentationBenchmark
 from zoo.eval.segmentation.evaluate import evaluate_segmentation
+from zoo.eval.segmentation.labelled_pictures import LabelledPicture
 from zoo.eval.segmentation.mask_agreement import METRIC
 from zoo.models.checkpoint import weights_sha256
 from zoo.models.image_text_model import ImageTextModel
@@ -91,7 +94,8 @@ def merging(
         merge(paths, data, run, seed)
     heading("measuring")
     names = [CLIP_RUN, SAM_RUN, *(run_name(run.name, seed) for run in runs)]
-    rows = [_measure(paths, data, results, name, seed) for name in names]
+    tests = _read_tests(paths, data)
+    rows = [_measure(paths, tests, results, name, seed) for name in names]
     clip, sam, merged = rows[0], rows[1], rows[names.index(run_name(LAST_STAGE, seed))]
     _show(rows)
     for sentence in goals(clip, sam, merged):
@@ -104,9 +108,21 @@ def _data(photographs: Path | None, quick: bool) -> MergingData:
     return quick_photographs(photographs) if quick else Photographs(folder=photographs)
 
 
-def _measure(
-    paths: MergingFolder, data: MergingData, results: Path, name: str, seed: int
-) -> Figures:
+@dataclass(frozen=True)
+class _Tests:
+    """What every model is asked."""
+
+    data: MergingData
+    words: Sequence[EvalDataset]
+    benchmark: SegmentationBenchmark
+    pictures: Sequence[LabelledPicture]
+
+
+def _read_tests(paths: MergingFolder, data: MergingData) -> _Tests:
+    return _Tests(data, data.tests(paths), *data.segmentation(paths))
+
+
+def _measure(paths: MergingFolder, tests: _Tests, results: Path, name: str, seed: int) -> Figures:
     """Measure a run's weights and append the figures to `results`."""
     status(f"measuring {name}")
     model = load_image_text_model(
@@ -114,18 +130,22 @@ def _measure(
     )
     figures = Figures(
         name,
-        {} if name == SAM_RUN else _words(paths, data, model),
+        {} if name == SAM_RUN else _words(tests, model),
         _mask_iou(paths.data(TRUTH), model),
         _mask_iou(paths.data(SAM_ANSWERS), model),
-        {} if name == SAM_RUN else _miou(paths, data, model),
+        {} if name == SAM_RUN else _miou(tests, model),
     )
     metrics = _metrics(figures)
     append_result(
         results,
         result_record(
             model=name,
-            dataset=data.name,
-            protocol={"seed": seed, "segmentation": data.segmentation_name, **data.record()},
+            dataset=tests.data.name,
+            protocol={
+                "seed": seed,
+                "segmentation": tests.data.segmentation_name,
+                **tests.data.record(),
+            },
             metrics=metrics,
             units=dict.fromkeys(metrics, "fraction"),
             weights_sha256=weights_sha256(model),
@@ -143,17 +163,15 @@ def _metrics(figures: Figures) -> dict[str, float]:
     }
 
 
-def _words(
-    paths: MergingFolder, data: MergingData, model: ImageTextModel
-) -> dict[tuple[str, int], float]:
+def _words(tests: _Tests, model: ImageTextModel) -> dict[tuple[str, int], float]:
     """Zero-shot figures at every size that a merged model is trained at, or at a plain model's
     own."""
     sizes = trained_sizes() if isinstance(model, SamClipModel) else (model.card.image_size,)
     return {
         (name, size): metrics[name]
-        for dataset in data.tests(paths)
+        for dataset in tests.words
         for size, metrics in zero_shot_by_size(
-            model, dataset, sizes, templates=data.templates
+            model, dataset, sizes, templates=tests.data.templates
         ).items()
         for name in WORDS
         if name in metrics
@@ -176,44 +194,43 @@ def _mask_iou(shards: Path, model: ImageTextModel) -> float | None:
     return iou
 
 
-def _miou(paths: MergingFolder, data: MergingData, model: ImageTextModel) -> dict[int, float]:
+def _miou(tests: _Tests, model: ImageTextModel) -> dict[int, float]:
     """Zero-shot segmentation by the dense features of squares of several sizes.
 
-    Plain models are shown larger pictures, too, than they were trained on: their own size leaves
-    them few places.
+    Models are shown larger pictures, too, than they were trained on: small ones have few places.
     """
-    benchmark, pictures = data.segmentation(paths)
     results = {
         size: evaluate_segmentation(
             model,
-            benchmark,
-            pictures,
-            protocol=benchmark.protocol("square", model, image_size=size),
-            templates=data.templates,
+            tests.benchmark,
+            tests.pictures,
+            protocol=tests.benchmark.protocol("square", model, image_size=size),
+            templates=tests.data.templates,
         )
-        for size in trained_sizes()
+        for size in tests.data.segmentation_sizes
     }
     return {size: result.metrics["miou"] for size, result in results.items()}
 
 
 def _show(rows: Sequence[Figures]) -> None:
     words = sorted({key for row in rows for key in row.words})
+    sizes = sorted({size for row in rows for size in row.miou})
     columns = [
         "",
         *(f"{name} at {size}" for name, size in words),
         "mask IoU",
         "as the SAM",
-        *(f"mIoU at {size}" for size in trained_sizes()),
+        *(f"mIoU at {size}" for size in sizes),
     ]
-    show_table(columns, [_cells(row, words) for row in rows])
+    show_table(columns, [_cells(row, words, sizes) for row in rows])
 
 
-def _cells(row: Figures, words: Sequence[tuple[str, int]]) -> list[str]:
+def _cells(row: Figures, words: Sequence[tuple[str, int]], sizes: Sequence[int]) -> list[str]:
     figures = [
         *(row.words.get(key) for key in words),
         row.mask_iou,
         row.agreement,
-        *(row.miou.get(size) for size in trained_sizes()),
+        *(row.miou.get(size) for size in sizes),
     ]
     return [row.name, *("" if value is None else f"{value:.1%}" for value in figures)]
 

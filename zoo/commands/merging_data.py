@@ -53,6 +53,8 @@ class MergingData(ABC):
     """What the results call them."""
     segmentation_name: str
     """What the results call the classes of pixels."""
+    segmentation_sizes: Sequence[int]
+    """Sides in pixels of the squares whose dense features are asked for them."""
     templates: Sequence[str]
     """Sentences around a class's name."""
     policy: AugmentationPolicy

@@ -28,44 +28,48 @@ from zoo.models.class_names import CLASS_NAMES_FILE, DEFAULT_TEMPLATES, read_cla
 from zoo.reinforced_data.augmentation.policy import AugmentationPolicy
 from zoo.reinforced_data.masks.coco_objects import pack_coco_objects
 from zoo.reinforced_data.masks.coco_shards import pack_coco
+from zoo.reinforced_data.masks.coco_windows import pack_coco_windows
 from zoo.reinforced_data.randomness import packing_order
 from zoo.reinforced_data.shards.read import read_shard
 from zoo.reinforced_data.shards.sample import Sample
 from zoo.reinforced_data.shards.write import write_shards
 
-_PHOTOGRAPHS, _OBJECTS = "photographs", "objects"
+_PHOTOGRAPHS, _OBJECTS, _WINDOWS = "photographs", "objects", "windows"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Photographs(MergingData):
-    """Photographs with captions and instances, and their objects cut out, to learn names from."""
+    """Photographs with captions and instances, their objects cut out, to learn names from, and
+    windows on them, to learn places from."""
 
     folder: Path
     """Holds images/, instances.json and captions.json."""
+    windows: int = 600
+    """Squares of the photographs, whose captions name the objects in them."""
     copies: int = 3
-    """How often each photograph stands among the objects, with views of its own every time."""
-    augmentations: int = 50
-    teacher_share: float = 1.25
-    merging_share: float = 1.5
+    """How often each photograph and each object stands among the windows, with views of its own
+    every time."""
+    augmentations: int = 20
+    teacher_share: float = 2.0
+    merging_share: float = 5.0
 
     name = "photographs"
     segmentation_name = "instances"
+    segmentation_sizes = (64, 96, 128, 192, 256)
+    """Objects are smaller in photographs than in scenes."""
     templates = DEFAULT_TEMPLATES
     policy = AugmentationPolicy(scale=(0.3, 1.0), num_ops=0)
 
     def write(self, paths: MergingFolder) -> None:
         """Write the photographs as shards for each purpose, and the objects with them."""
         heading("writing the photographs")
-        photographs = partial(
-            pack_coco,
-            self.folder / "images",
-            self._instances,
-            captions=self.folder / "captions.json",
-        )
-        objects = partial(pack_coco_objects, self.folder / "images", self._instances)
+        files = (self.folder / "images", self._instances)
+        photographs = partial(pack_coco, *files, captions=self.folder / "captions.json")
         for name in (_PHOTOGRAPHS, SAM_DATA, MASKS, TRUTH, SAM_ANSWERS):
             write_once(paths.data(name), photographs)
-        write_once(paths.data(_OBJECTS), objects)
+        write_once(paths.data(_OBJECTS), partial(pack_coco_objects, *files))
+        windows = partial(pack_coco_windows, *files, windows=self.windows)
+        write_once(paths.data(_WINDOWS), windows)
         write_once(paths.data(CAPTIONED), partial(self._write_mixed, paths, captions=True))
         write_once(paths.data(PICTURES), partial(self._write_mixed, paths, captions=False))
 
@@ -102,10 +106,10 @@ class Photographs(MergingData):
 
     def _write_mixed(self, paths: MergingFolder, output: Path, *, captions: bool) -> None:
         """In a random order: a loader mixes neighbouring shards only."""
-        photographs = _samples(paths.data(_PHOTOGRAPHS))
-        copies = itertools.product(range(self.copies), photographs)
+        known = [*_samples(paths.data(_PHOTOGRAPHS)), *_samples(paths.data(_OBJECTS))]
+        copies = itertools.product(range(self.copies), known)
         copied = [replace(sample, key=f"{sample.key}-{copy}") for copy, sample in copies]
-        samples = [*copied, *_samples(paths.data(_OBJECTS))]
+        samples = [*copied, *_samples(paths.data(_WINDOWS))]
         mixed = (samples[i] for i in packing_order(len(samples)))
         shown = mixed if captions else (replace(sample, captions=()) for sample in mixed)
         write_shards(shown, output)
@@ -122,5 +126,10 @@ def _samples(folder: Path) -> list[Sample]:
 def quick_photographs(folder: Path) -> Photographs:
     """Return data with which everything runs once and nothing is learned."""
     return Photographs(
-        folder=folder, copies=1, augmentations=1, teacher_share=0.005, merging_share=0.005
+        folder=folder,
+        windows=8,
+        copies=1,
+        augmentations=1,
+        teacher_share=0.005,
+        merging_share=0.005,
     )

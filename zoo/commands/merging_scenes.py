@@ -54,6 +54,7 @@ class Scenes(MergingData):
     name = "tiny-world"
     segmentation_name = "tiny-world-colours"
     """The CLIP teacher tells colours apart; shapes it knows of whole pictures only, not well."""
+    segmentation_sizes = (64, 96, 128)
     templates = CLASSIFICATION_TEMPLATES
     policy = get_recipe("tiny-teacher").augmentation
     augmentations = 2
