@@ -83,14 +83,30 @@ def test_the_same_files_give_the_same_bytes(coco: Path, tmp_path: Path) -> None:
 
 
 def test_large_windows_are_made_smaller(tmp_path: Path) -> None:
-    folder = tmp_path / "large"
+    folder = write_large(tmp_path / "large", {"sheep": [100, 100, 300, 300]})
+    sizes = {Image.open(io.BytesIO(one.image)).size for one in packed(folder, tmp_path / "out", 4)}
+    assert sizes == {(192, 192)}
+
+
+def test_what_is_out_of_the_window_is_not_named(tmp_path: Path) -> None:
+    folder = write_large(
+        tmp_path / "large", {"sheep": [20, 20, 60, 60], "goat": [560, 400, 60, 60]}
+    )
+    captions = [one.captions for one in packed(folder, tmp_path / "out", 4)]
+    assert captions == [("a photo of a sheep.",), ("a photo of a goat.",)] * 2
+
+
+def write_large(folder: Path, boxes: dict[str, list[int]]) -> Path:
+    """Write one black picture of 640 by 480 with an object of each name."""
     (folder / "images").mkdir(parents=True)
     Image.new("RGB", (640, 480)).save(folder / "images/1.jpg")
     content = {
         "images": [{"id": 1, "file_name": "1.jpg", "width": 640, "height": 480}],
-        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [100, 100, 300, 300]}],
-        "categories": [{"id": 1, "name": "sheep"}],
+        "annotations": [
+            {"id": id, "image_id": 1, "category_id": id, "bbox": box}
+            for id, box in enumerate(boxes.values(), start=1)
+        ],
+        "categories": [{"id": id, "name": name} for id, name in enumerate(boxes, start=1)],
     }
     (folder / "instances.json").write_text(json.dumps(content))
-    sizes = {Image.open(io.BytesIO(one.image)).size for one in packed(folder, tmp_path / "out", 4)}
-    assert sizes == {(192, 192)}
+    return folder
