@@ -51,7 +51,7 @@ class ClipHead(nn.Module):
         return self.project(self.blocks(tokens).amax(dim=(1, 2)))
 
     def patches(self, tokens: Tensor, shown: tuple[int, int] | None = None) -> Tensor:
-        """Return one feature of every patch: (B, h, w, embed_dim), not normalised.
+        """Return one feature of every patch: (B, h, w, embed_dim), of length 1 or less.
 
         The paper speaks of the head's output for each patch. In the text tower's space only what
         has been pooled and has passed the LayerNorm and the MLP can be, so a patch goes through

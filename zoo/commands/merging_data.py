@@ -54,7 +54,7 @@ class MergingData(ABC):
     segmentation_name: str
     """What the results call the classes of pixels."""
     segmentation_sizes: Sequence[int]
-    """Sides in pixels of the squares whose dense features are asked for them."""
+    """Sides in pixels of the squares whose dense features are asked for the classes of pixels."""
     templates: Sequence[str]
     """Sentences around a class's name."""
     policy: AugmentationPolicy
