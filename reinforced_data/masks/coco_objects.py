@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image
 
@@ -46,16 +45,23 @@ def pack_coco_objects(images: Path, instances: Path, output: Path) -> list[Path]
     return list(write_packed(samples, output, named.class_names, _SAMPLES_PER_SHARD).shards)
 
 
-@dataclass(frozen=True)
-class NamedObjects:
+class NamedObject(NamedTuple):
+    """An object that shows enough to be named."""
+
+    id: int
+    """Of its annotation."""
+    box: Sequence[float]
+    """x, y, width and height in pixels."""
+    label: int
+
+
+class NamedObjects(NamedTuple):
     """The objects of a COCO data set that show enough to be named."""
 
     class_names: tuple[str, ...]
     """Of the categories that they are of, in the file's order; labels count these."""
-    labels: Mapping[int, int]
-    """By COCO's `category_id`."""
-    pictures: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]
-    """Entries of `images`, in the file's order, with their annotations."""
+    pictures: Sequence[tuple[Mapping[str, Any], Sequence[NamedObject]]]
+    """Entries of `images`, in the file's order, with their objects."""
 
 
 def read_named_objects(instances: Path) -> NamedObjects:
@@ -73,16 +79,31 @@ def read_named_objects(instances: Path) -> NamedObjects:
             f"'{instances}' has no object of a named category with a box of {_LEAST_SIDE:.0f} "
             "pixels or more; give COCO's instances_….json."
         )
+    labels = {one["id"]: label for label, one in enumerate(categories)}
     found = by_image(objects)
     return NamedObjects(
         class_names=tuple(one["name"] for one in categories),
-        labels={one["id"]: label for label, one in enumerate(categories)},
-        pictures=[(record, found[record["id"]]) for record in content["images"]],
+        pictures=[
+            (record, [_named(one, labels) for one in found[record["id"]]])
+            for record in content["images"]
+        ],
     )
+
+
+def png_of(picture: Image.Image) -> bytes:
+    """Return a picture as a PNG file."""
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
 
 
 def _can_be_named(annotation: Mapping[str, Any]) -> bool:
     return not annotation.get("iscrowd") and min(annotation["bbox"][2:]) >= _LEAST_SIDE
+
+
+def _named(annotation: Mapping[str, Any], labels: Mapping[int, int]) -> NamedObject:
+    """`labels`: by COCO's `category_id`."""
+    return NamedObject(annotation["id"], annotation["bbox"], labels[annotation["category_id"]])
 
 
 def _samples(folder: Path, named: NamedObjects) -> Iterator[Sample]:
@@ -90,17 +111,15 @@ def _samples(folder: Path, named: NamedObjects) -> Iterator[Sample]:
     for record, objects in (named.pictures[i] for i in packing_order(len(named.pictures))):
         picture = open_image(picture_file(folder, record))
         for one in objects:
-            label = named.labels[one["category_id"]]
             yield Sample(
-                key=str(one["id"]),
-                image=_cut_out(picture, one["bbox"]),
-                captions=captions[label],
-                label=label,
+                key=str(one.id),
+                image=png_of(_cut_out(picture, one.box)),
+                captions=captions[one.label],
+                label=one.label,
             )
 
 
-def _cut_out(picture: Image.Image, box: Sequence[float]) -> bytes:
-    """`box`: x, y, width and height. Returns a PNG."""
+def _cut_out(picture: Image.Image, box: Sequence[float]) -> Image.Image:
     x, y, width, height = box
     half = _CONTEXT * max(width, height) / 2
     centre_x, centre_y = x + width / 2, y + height / 2
@@ -110,6 +129,4 @@ def _cut_out(picture: Image.Image, box: Sequence[float]) -> bytes:
         min(picture.width, round(centre_x + half)),
         min(picture.height, round(centre_y + half)),
     )
-    file = io.BytesIO()
-    picture.crop(square).save(file, "PNG")
-    return file.getvalue()
+    return picture.crop(square)

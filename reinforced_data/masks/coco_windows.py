@@ -6,22 +6,26 @@ alone never has to tell what is where. Windows of all sizes ask for that.
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from zoo.models.class_names import DEFAULT_TEMPLATES, class_prompts
 from zoo.models.preprocess import open_image
-from zoo.reinforced_data.masks.coco_objects import NamedObjects, read_named_objects
+from zoo.reinforced_data.masks.coco_objects import (
+    NamedObject,
+    NamedObjects,
+    png_of,
+    read_named_objects,
+)
 from zoo.reinforced_data.masks.coco_shards import picture_file
 from zoo.reinforced_data.randomness import keyed_rng
-from zoo.reinforced_data.shards.pack import write_packed
 from zoo.reinforced_data.shards.sample import Sample
+from zoo.reinforced_data.shards.write import write_shards
 
 _CONTEXT = (1.0, 4.0)
 """Side of a window, in longer sides of the box of the object that it is put on: from…to."""
@@ -32,14 +36,15 @@ _LARGEST_SIDE = 192
 """In pixels; what is larger is made smaller."""
 _SEEN_OF_BOX, _SEEN_OF_WINDOW = 0.5, 0.25
 """An object is named of which so much is in the window, or that fills so much of it."""
-_SAMPLES_PER_SHARD = 1000
 
 
-class _Scene(NamedTuple):
-    """A picture, and the boxes (x, y, width, height) of its objects with their labels."""
+class _Place(NamedTuple):
+    """An object that a window is put on, and what is around it."""
 
     picture: Path
-    objects: Sequence[tuple[Sequence[float], int]]
+    box: Sequence[float]
+    objects: Sequence[NamedObject]
+    """All of the picture."""
 
 
 class _Window(NamedTuple):
@@ -72,43 +77,33 @@ def pack_coco_windows(images: Path, instances: Path, output: Path, *, windows: i
     that is not as COCO's, has no object to name, or an output that holds shards.
     """
     named = read_named_objects(instances)
-    scenes = [_scene(images, record, objects, named) for record, objects in named.pictures]
-    placed = _placed(scenes, len(named.class_names))
-    samples = (_sample(number, named, placed) for number in range(windows))
-    return list(write_packed(samples, output, (), _SAMPLES_PER_SHARD).shards)
+    places = _places(images, named)
+    samples = (_sample(number, named.class_names, places) for number in range(windows))
+    return write_shards(samples, output)
 
 
-def _scene(
-    images: Path,
-    record: Mapping[str, Any],
-    objects: Sequence[Mapping[str, Any]],
-    named: NamedObjects,
-) -> _Scene:
-    boxes = [(one["bbox"], named.labels[one["category_id"]]) for one in objects]
-    return _Scene(picture_file(images, record), boxes)
+def _places(images: Path, named: NamedObjects) -> list[list[_Place]]:
+    """Those of each label."""
+    places: list[list[_Place]] = [[] for _ in named.class_names]
+    for record, objects in named.pictures:
+        picture = picture_file(images, record)
+        for one in objects:
+            places[one.label].append(_Place(picture, one.box, objects))
+    return places
 
 
-def _placed(scenes: Sequence[_Scene], labels: int) -> list[list[tuple[_Scene, Sequence[float]]]]:
-    """The boxes of each label, with their scenes."""
-    found: list[list[tuple[_Scene, Sequence[float]]]] = [[] for _ in range(labels)]
-    for scene in scenes:
-        for box, label in scene.objects:
-            found[label].append((scene, box))
-    return found
-
-
-def _sample(
-    number: int, named: NamedObjects, placed: Sequence[Sequence[tuple[_Scene, Sequence[float]]]]
-) -> Sample:
+def _sample(number: int, class_names: Sequence[str], places: Sequence[Sequence[_Place]]) -> Sample:
     rng = keyed_rng("window", number)
-    label = number % len(named.class_names)
-    scene, box = placed[label][int(rng.integers(len(placed[label])))]
-    picture = open_image(scene.picture)
-    window = _put_on(box, picture.size, rng)
-    names = [named.class_names[seen] for seen in _seen(window, scene, label)]
+    label = number % len(class_names)
+    place = places[label][int(rng.integers(len(places[label])))]
+    picture = open_image(place.picture)
+    window = _put_on(place.box, picture.size, rng)
+    names = [class_names[seen] for seen in _seen(window, place.objects, label)]
     captions = class_prompts([" and a ".join(names)], DEFAULT_TEMPLATES)
     return Sample(
-        key=f"window-{number:06}", image=_cut_out(picture, window), captions=tuple(captions)
+        key=f"window-{number:06}",
+        image=png_of(_cut_out(picture, window)),
+        captions=tuple(captions),
     )
 
 
@@ -124,21 +119,18 @@ def _put_on(box: Sequence[float], size: tuple[int, int], rng: np.random.Generato
     return _Window(left, upper, side)
 
 
-def _seen(window: _Window, scene: _Scene, label: int) -> list[int]:
+def _seen(window: _Window, objects: Sequence[NamedObject], label: int) -> list[int]:
     """Labels of what is seen, the largest first; `label` is, whatever its size."""
     areas: dict[int, float] = {label: 0.0}
-    for box, other in scene.objects:
+    for _, box, other in objects:
         area = window.overlap(box)
         if area >= _SEEN_OF_BOX * box[2] * box[3] or area >= _SEEN_OF_WINDOW * window.side**2:
             areas[other] = max(area, areas.get(other, 0.0))
     return sorted(areas, key=lambda one: areas[one], reverse=True)
 
 
-def _cut_out(picture: Image.Image, window: _Window) -> bytes:
-    """Return a PNG."""
+def _cut_out(picture: Image.Image, window: _Window) -> Image.Image:
     x, y, side = window
     square = picture.crop((x, y, x + side, y + side))
     square.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE), Image.Resampling.BICUBIC)
-    file = io.BytesIO()
-    square.save(file, "PNG")
-    return file.getvalue()
+    return square

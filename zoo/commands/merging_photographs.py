@@ -61,7 +61,7 @@ class Photographs(MergingData):
     policy = AugmentationPolicy(scale=(0.3, 1.0), num_ops=0)
 
     def write(self, paths: MergingFolder) -> None:
-        """Write the photographs as shards for each purpose, and the objects with them."""
+        """Write the photographs as shards for each purpose, their objects and windows on them."""
         heading("writing the photographs")
         files = (self.folder / "images", self._instances)
         photographs = partial(pack_coco, *files, captions=self.folder / "captions.json")
