@@ -5,6 +5,7 @@ Run: pytest tests/zoo/test_bench_merging.py
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from zoo.commands.merging_photographs import Photographs
 from zoo.commands.merging_stages import ABLATIONS, CLIP_RUN, LAST_STAGE, SAM_RUN, all_runs
 from zoo.eval.results import read_results
 from zoo.reinforced_data.shards.read import read_shard
+from zoo.reinforced_data.sidecars.sidecar import Sidecar
 
 CLIP = Figures(
     CLIP_RUN, {("acc1", 64): 0.5, ("mean_recall@1", 64): 0.8}, None, None, {64: 0.1, 128: 0.2}
@@ -83,6 +85,11 @@ def test_photographs_go_the_whole_way_too(tmp_path: Path) -> None:
     metrics = {record["model"]: set(record["metrics"]) for record in read_results(results)}
     words = {f"{name}/{size}" for name in ("acc1", "mean_recall@1") for size in (64, 96, 128)}
     assert words < metrics[LAST_STAGE] and "miou/256" in metrics[LAST_STAGE]
+    paths = MergingFolder(tmp_path / "merging" / "coco" / "quick")
+    sidecar = Sidecar.open(paths.data(PICTURES) / "00000.reinforced.safetensors")
+    assert sidecar.policy == Photographs.policy
+    taught = json.loads((paths.run(CLIP_RUN) / "recipe.json").read_text())["recipe"]
+    assert tuple(taught["augmentation"]["scale"]) == Photographs.teacher_policy.scale
 
 
 @pytest.mark.slow

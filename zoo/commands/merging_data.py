@@ -57,8 +57,10 @@ class MergingData(ABC):
     """Sides in pixels of the squares whose dense features are asked for the classes of pixels."""
     templates: Sequence[str]
     """Sentences around a class's name."""
+    teacher_policy: AugmentationPolicy
+    """Of the CLIP teacher's views in its own training."""
     policy: AugmentationPolicy
-    """Of the CLIP teacher's views, in its own training and in what is stored of it."""
+    """Of the views that are stored with its embeddings."""
     augmentations: int
     """Stored of each picture."""
     teacher_share: float

@@ -58,7 +58,8 @@ class Photographs(MergingData):
     segmentation_sizes = (64, 96, 128, 192, 256)
     """Objects are smaller in photographs than in scenes."""
     templates = DEFAULT_TEMPLATES
-    policy = AugmentationPolicy(scale=(0.3, 1.0), num_ops=0)
+    teacher_policy = AugmentationPolicy(scale=(0.3, 1.0), num_ops=0)
+    policy = AugmentationPolicy(scale=(0.6, 1.0), num_ops=0)
 
     def write(self, paths: MergingFolder) -> None:
         """Write the photographs as shards for each purpose, their objects and windows on them."""

@@ -56,7 +56,7 @@ class Scenes(MergingData):
     """The CLIP teacher tells colours apart; shapes it knows of whole pictures only, not well."""
     segmentation_sizes = (64, 96, 128)
     templates = CLASSIFICATION_TEMPLATES
-    policy = get_recipe("tiny-teacher").augmentation
+    teacher_policy = policy = get_recipe("tiny-teacher").augmentation
     augmentations = 2
 
     def write(self, paths: MergingFolder) -> None:

@@ -63,7 +63,7 @@ ABLATIONS = (
 def train_teachers(paths: MergingFolder, data: MergingData) -> None:
     """A CLIP on captions and a SAM on the pictures' own masks."""
     heading(f"training the CLIP teacher, {CLIP}")
-    recipe = replace(get_recipe("tiny-teacher"), augmentation=data.policy)
+    recipe = replace(get_recipe("tiny-teacher"), augmentation=data.teacher_policy)
     recipe = replace(recipe, data=str(paths.data(CAPTIONED)))
     _train(paths, CLIP_RUN, recipe, data.teacher_share)
     heading(f"training the SAM teacher, {MODEL}")
