@@ -61,9 +61,10 @@ class ClipHead(nn.Module):
         """
         features = self.blocks(tokens)
         rows, columns = shown or tokens.shape[1:3]
-        beyond = torch.ones_like(features[..., :1], dtype=torch.bool)
-        beyond[:, :rows, :columns] = False
-        features = torch.where(beyond, features.amin(), features)
+        if shown is not None:
+            beyond = torch.ones_like(features[..., :1], dtype=torch.bool)
+            beyond[:, :rows, :columns] = False
+            features = torch.where(beyond, features.amin(), features)
         around = self.neighbourhoods(features, shorter_side=min(rows, columns))
         return torch.stack([F.normalize(self.project(one), dim=-1) for one in around]).mean(dim=0)
 

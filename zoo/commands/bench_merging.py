@@ -94,7 +94,7 @@ def merging(
         merge(paths, data, run, seed)
     heading("measuring")
     names = [CLIP_RUN, SAM_RUN, *(run_name(run.name, seed) for run in runs)]
-    tests = _read_tests(paths, data)
+    tests = _Tests(data, data.tests(paths), *data.segmentation(paths))
     rows = [_measure(paths, tests, results, name, seed) for name in names]
     clip, sam, merged = rows[0], rows[1], rows[names.index(run_name(LAST_STAGE, seed))]
     _show(rows)
@@ -116,10 +116,6 @@ class _Tests:
     words: Sequence[EvalDataset]
     benchmark: SegmentationBenchmark
     pictures: Sequence[LabelledPicture]
-
-
-def _read_tests(paths: MergingFolder, data: MergingData) -> _Tests:
-    return _Tests(data, data.tests(paths), *data.segmentation(paths))
 
 
 def _measure(paths: MergingFolder, tests: _Tests, results: Path, name: str, seed: int) -> Figures:
